@@ -1,0 +1,81 @@
+"""The exceptions of jitrl.
+
+    JitrlError
+    ├── InvalidValue (also ValueError)      a value that cannot be right; says which, and what to do
+    │   └── UnknownName (also KeyError)     no preset, world, estimator ... of that name
+    ├── EpisodeError                        choose/record/outcome called out of turn
+    ├── StoreError                        the memory cannot do what was asked
+    │   ├── NotAMemory                      the file is something else, or damaged
+    │   ├── NewerMemory                     written by a later version of jitrl
+    │   └── MemoryUnavailable               locked, read-only, full disk, missing folder
+    ├── WorldError                          a world cannot be opened or stepped
+    │   └── MissingExtra                    an optional package is not installed
+    └── RunError                            a run folder cannot be written, read or resumed
+
+Catch `JitrlError` for everything of ours. A message is one line: the value, and the remedy.
+
+    >>> from jitrl.errors import InvalidValue
+    >>> raise InvalidValue("gamma", 1.5, "must lie in [0, 1]")
+    Traceback (most recent call last):
+    ...
+    jitrl.errors.InvalidValue: gamma must lie in [0, 1], actual value: 1.5
+"""
+
+from __future__ import annotations
+
+
+class JitrlError(Exception):
+    """Everything that jitrl raises on purpose."""
+
+
+class InvalidValue(JitrlError, ValueError):
+    """A value that cannot be right. `name` and `value` are kept as attributes."""
+
+    def __init__(self, name: str, value: object, rule: str) -> None:
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{name} {rule}, actual value: {shown}")
+        self.name = name
+        self.value = value
+
+
+class UnknownName(InvalidValue, KeyError):
+    """Nothing is registered under that name."""
+
+    def __init__(self, kind: str, name: object, known: list[str]) -> None:
+        super().__init__(kind, name, f"must be one of: {', '.join(known)}")
+
+    __str__ = Exception.__str__  # KeyError would print the repr
+
+
+class EpisodeError(JitrlError):
+    """The live episode was used out of turn."""
+
+
+class StoreError(JitrlError):
+    """The memory cannot do what was asked."""
+
+
+class NotAMemory(StoreError):
+    """The file is not a memory of jitrl, or it is damaged."""
+
+
+class NewerMemory(StoreError):
+    """The memory was written by a later version of jitrl."""
+
+
+class MemoryUnavailable(StoreError):
+    """The memory cannot be opened or written: missing folder, no rights, full disk, lock."""
+
+
+class WorldError(JitrlError):
+    """A world cannot be opened or stepped."""
+
+
+class MissingExtra(WorldError):
+    """An optional package is not installed; the message names the extra."""
+
+
+class RunError(JitrlError):
+    """A run folder cannot be written, read or resumed."""
