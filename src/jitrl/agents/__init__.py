@@ -1,1 +1,1 @@
-"""TODO."""
+"""Agents that play a world with a learner."""

@@ -18,9 +18,7 @@ class ScoreSource(Protocol):
     def propose(self, observation: Observation, rng: np.random.Generator) -> Scores:
         """Return candidates for `observation`, at least one, with their log-probabilities."""
 
-    def score(
-        self, observation: Observation, actions: Sequence[str]
-    ) -> Mapping[str, float | None]:
+    def score(self, observation: Observation, actions: Sequence[str]) -> Mapping[str, float | None]:
         """Return the log-probability of each action, on the scale of the last `propose`.
 
         None, or a missing key, means that it cannot be executed here.

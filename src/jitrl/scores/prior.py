@@ -31,9 +31,7 @@ class UniformPrior:
         logprob = -math.log(len(actions))
         return Scores(tuple(Candidate(actions[i], logprob) for i in chosen), "prior")
 
-    def score(
-        self, observation: Observation, actions: Sequence[str]
-    ) -> Mapping[str, float | None]:
+    def score(self, observation: Observation, actions: Sequence[str]) -> Mapping[str, float | None]:
         """Return the common log-probability for what is valid here, None for what is not."""
         valid = set(observation.actions)
         logprob = -math.log(len(valid)) if valid else 0.0

@@ -1,0 +1,204 @@
+"""From a state, its neighbours and scored candidates to one Decision: a pure function.
+
+Retrieval has happened and storing is yet to come. Here remembered actions join the candidates
+(Eq. 23), the evidence is estimated, the policy updated, and an action drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jitrl import released, update
+from jitrl.errors import InvalidValue
+from jitrl.presets import Preset
+from jitrl.records import ActionValue, Decision, Experience, Scores, State, Values
+from jitrl.update import Estimate, Evidence
+
+Scorer = Callable[[list[str]], Mapping[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What a decision may draw from: one generator for the choice, one for the estimator."""
+
+    choose: np.random.Generator
+    explore: np.random.Generator
+
+
+def decide(
+    state: State,
+    scores: Scores,
+    neighbours: Sequence[Experience],
+    preset: Preset,
+    beta: float,
+    draws: Draws,
+    score: Scorer | None = None,
+) -> Decision:
+    """Return the decision in `state`; `jitrl.learner.LiveEpisode.choose` states the contract.
+
+    scores      at least one candidate, checked: finite log-probabilities, no action twice
+    neighbours  most similar first
+    beta        the step size wanted, before the KL budget
+    """
+    logprobs = {candidate.action: candidate.logprob for candidate in scores.candidates}
+    joined: dict[str, float] = {}
+    abstained = _abstains(preset, neighbours)
+    if not (abstained or beta == 0.0 or preset.kl_budget == 0.0):
+        neighbours, joined = _join(logprobs, neighbours, preset, draws.explore, score)
+        abstained = _abstains(preset, neighbours)
+        joined = {} if abstained else joined
+    actions = [*logprobs, *joined]
+    z = np.array([*logprobs.values(), *joined.values()])
+    if abstained:
+        estimate = _unmoved(_evidence(neighbours, actions))
+    else:
+        estimate = preset.estimator(_evidence(neighbours, actions), draws.explore)
+    temperature = preset.temperature
+    log_before = update.log_policy(z, np.zeros(len(z)), 0.0, temperature)
+    if preset.rule == "exact":
+        beta = update.beta_within(z, estimate.A, beta, preset.kl_budget, temperature)
+        log_after = update.log_policy(z, estimate.A, beta, temperature)
+    else:
+        log_after = released.log_policy(np.exp(log_before), estimate.A, beta)
+    before, after = np.exp(log_before), np.exp(log_after)
+    u = float(draws.choose.random())
+    chosen = update.sample(after, u)
+    return Decision(
+        state=state,
+        action=actions[chosen],
+        before=dict(zip(actions, before.tolist(), strict=True)),
+        after=dict(zip(actions, after.tolist(), strict=True)),
+        kl=update.kl(log_after, log_before),
+        beta=beta,
+        temperature=temperature,
+        values=_values(actions, estimate),
+        neighbours=tuple(neighbours),
+        joined=tuple(joined),
+        abstained=abstained,
+        changed=chosen != update.sample(before, u),
+        guarantee=scores.guarantee,
+    )
+
+
+def _evidence(neighbours: Sequence[Experience], actions: Sequence[str]) -> Evidence:
+    place = {action: i for i, action in enumerate(actions)}
+    return Evidence(
+        returns=np.array([step.return_ for step in neighbours], dtype=np.float64),
+        taken=np.array([place.get(step.action, -1) for step in neighbours], dtype=np.int64),
+        similarity=np.array([step.similarity for step in neighbours], dtype=np.float64),
+        actions=len(actions),
+    )
+
+
+def _abstains(preset: Preset, neighbours: Sequence[Experience]) -> bool:
+    return preset.estimator.abstains(_evidence(neighbours, ()))
+
+
+def _unmoved(evidence: Evidence) -> Estimate:
+    """Return what little is known where the estimator abstains; every advantage is 0."""
+    V = float(np.mean(evidence.returns)) if len(evidence) else math.nan
+    Q, _ = update.weighted_means(evidence, np.ones(len(evidence)))
+    n = update.counts(evidence)
+    return Estimate(V, Q, n, np.full(len(n), math.inf), np.zeros(len(n)))
+
+
+def _values(actions: Sequence[str], estimate: Estimate) -> Values:
+    columns = zip(
+        actions,
+        estimate.Q.tolist(),
+        estimate.n.tolist(),
+        estimate.uncertainty.tolist(),
+        estimate.A.tolist(),
+        strict=True,
+    )
+    return Values(
+        estimate.V, {action: ActionValue(Q, n, error, A) for action, Q, n, error, A in columns}
+    )
+
+
+def _join(
+    proposed: Mapping[str, float],
+    neighbours: Sequence[Experience],
+    preset: Preset,
+    rng: np.random.Generator,
+    score: Scorer | None,
+) -> tuple[Sequence[Experience], dict[str, float]]:
+    """Return the neighbours that count, and the remembered actions that join. (Eq. 23)
+
+    What `score` says cannot be executed here takes no part in the statistics, but for the released
+    rule, whose baseline it set.
+    """
+    union = update.candidate_union(proposed, (step.action for step in neighbours))
+    remembered = union[len(proposed) :]
+    if not remembered:
+        return neighbours, {}
+    if score is not None:
+        joining = _scored(score, remembered)
+        if preset.rule == "exact":
+            known = proposed.keys() | joining.keys()
+            neighbours = [step for step in neighbours if step.action in known]
+    elif preset.join == "never":
+        return neighbours, {}
+    else:
+        base = min(proposed.values()) if preset.join == "lowest" else -math.inf
+        joining = dict.fromkeys(remembered, base)
+    if preset.join == "zero-if-positive":
+        mean, _ = update.weighted_means(_evidence(neighbours, union), np.ones(len(neighbours)))
+        positive = {action for action, Q in zip(union, mean, strict=True) if Q > 0}
+        joining = {action: base for action, base in joining.items() if action in positive}
+    return neighbours, _limited(proposed, joining, neighbours, preset, rng)
+
+
+def _scored(score: Scorer, remembered: list[str]) -> dict[str, float]:
+    """Return the log-probabilities that the caller's scorer gives, checked."""
+    given = score(list(remembered))
+    if not isinstance(given, Mapping):
+        raise InvalidValue("score", given, "must return a mapping from action to log-probability")
+    result = {}
+    for action in remembered:
+        if (logprob := given.get(action)) is not None:
+            result[action] = finite(f"log-probability of {action!r}", logprob)
+    return result
+
+
+def _limited(
+    proposed: Mapping[str, float],
+    joining: Mapping[str, float],
+    neighbours: Sequence[Experience],
+    preset: Preset,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Return those that join, highest Q first, within `join_limit` and `join_share`."""
+    if not joining or (preset.join_limit is None and preset.join_share == 1.0):
+        return dict(joining)
+    actions = [*proposed, *joining]
+    z = np.array([*proposed.values(), *joining.values()])
+    mass = np.exp(update.log_policy(z, np.zeros(len(z)), 0.0, preset.temperature))
+    Q = preset.estimator(_evidence(neighbours, actions), rng).Q if neighbours else np.zeros(len(z))
+    held, total = 0.0, float(np.sum(mass[: len(proposed)]))
+    result: dict[str, float] = {}
+    for i in sorted(range(len(proposed), len(actions)), key=lambda i: -Q[i]):
+        if preset.join_limit is not None and len(result) >= preset.join_limit:
+            break
+        if held + mass[i] <= preset.join_share * (total + held + mass[i]):
+            held += float(mass[i])
+            result[actions[i]] = joining[actions[i]]
+    return result
+
+
+def finite(name: str, value: object) -> float:
+    """Return `value` as a float; raise InvalidValue unless it is a finite real number."""
+    rule = "must be a finite real number"
+    if isinstance(value, bool | str | bytes):
+        raise InvalidValue(name, value, rule)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidValue(name, value, rule) from error
+    if not math.isfinite(number):
+        raise InvalidValue(name, value, rule)
+    return number

@@ -1,0 +1,295 @@
+"""The embedded memory: one SQLite file that several threads and processes may share.
+
+An episode is one transaction: it is stored whole or not at all. Writers wait for each other.
+Distinct states are stored once. There is nothing in the file but numbers and text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import quote
+
+from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
+from jitrl.records import Episode, State, Step
+
+Durability = Literal["process", "power"]
+APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
+SCHEMA_VERSION = 1
+_WAIT_SECONDS = 60.0
+_SCHEMA = """
+CREATE TABLE states (
+    id      INTEGER PRIMARY KEY,
+    digest  BLOB NOT NULL UNIQUE,     -- SHA-256 of `fields`
+    fields  TEXT NOT NULL             -- JSON: field name -> text
+);
+CREATE TABLE episodes (
+    seq          INTEGER PRIMARY KEY, -- order of storing, from 1
+    id           TEXT NOT NULL UNIQUE,
+    task         TEXT NOT NULL,
+    terminated   INTEGER NOT NULL,
+    final_state  INTEGER REFERENCES states,
+    provenance   TEXT NOT NULL        -- JSON: name -> text
+);
+CREATE TABLE steps (
+    episode            INTEGER NOT NULL REFERENCES episodes,
+    t                  INTEGER NOT NULL,
+    state              INTEGER NOT NULL REFERENCES states,
+    action             TEXT NOT NULL,
+    reward             REAL NOT NULL,
+    behaviour_logprob  REAL NOT NULL,
+    policy_before      TEXT NOT NULL, -- JSON: action -> probability
+    policy_after       TEXT NOT NULL,
+    changed            INTEGER NOT NULL,
+    preset             TEXT NOT NULL,
+    seed               INTEGER NOT NULL,
+    PRIMARY KEY (episode, t)
+) WITHOUT ROWID;
+"""
+
+
+class SqliteMemory:
+    """A memory in one SQLite file (WAL mode), or in RAM.
+
+    path        of the file, created if it is missing; None for a memory in RAM
+    durability  "process": acknowledged episodes survive the death of the process;
+                "power": they survive a power failure as well, at some milliseconds an episode
+    readonly    open an existing file and never write it
+
+    Raises NotAMemory, NewerMemory or MemoryUnavailable.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        durability: Durability = "process",
+        readonly: bool = False,
+    ) -> None:
+        if durability not in ("process", "power"):
+            raise InvalidValue("durability", durability, 'must be "process" or "power"')
+        self.path = None if path is None else os.fspath(path)
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._db: sqlite3.Connection | None = None
+        with self._errors():
+            self._db = _connect(self.path, readonly)
+            self._prepare(durability, readonly)
+
+    def append(self, episode: Episode) -> bool:
+        """Store an episode in one transaction; see `jitrl.memory.Memory.append`."""
+        with self._transaction() as db:
+            held = db.execute("SELECT 1 FROM episodes WHERE id = ?", (episode.id,)).fetchone()
+            if held is None:
+                _insert(db, episode)
+            return held is None
+
+    def episodes(self, after: int = 0) -> Iterator[Episode]:
+        """Iterate over the stored episodes; see `jitrl.memory.Memory.episodes`.
+
+        Each episode is read when it is asked for: no lock is held in between.
+        """
+        while True:
+            with self._errors():
+                episode = _read(self._connection(), after + 1)
+            if episode is None:
+                return
+            yield episode
+            after += 1
+
+    def __len__(self) -> int:
+        with self._errors():
+            row = self._connection().execute("SELECT max(seq) FROM episodes").fetchone()
+            return row[0] or 0
+
+    def close(self) -> None:
+        """Close the file; calling it twice is harmless."""
+        with self._lock:
+            if self._db is not None and self._pid == os.getpid():
+                self._db.close()
+            self._db = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise MemoryUnavailable(f"memory {self._name} is closed: open it again")
+        if self._pid != os.getpid():
+            raise MemoryUnavailable(
+                f"memory {self._name} was opened before this process was forked: open it anew here"
+            )
+        return self._db
+
+    @property
+    def _name(self) -> str:
+        return "in RAM" if self.path is None else repr(self.path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock of the file; commit at the end, roll back on any exception."""
+        with self._errors():
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:  # some failures, such as a full disk, roll back themselves
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Hold the lock of this object; turn SQLite's errors into ours."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise _translated(error, self._name) from error
+
+    def _prepare(self, durability: Durability, readonly: bool) -> None:
+        db = self._connection()
+        held = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        mark = db.execute("PRAGMA application_id").fetchone()[0]
+        if mark != APPLICATION_ID and (held or readonly):
+            raise NotAMemory(
+                f"{self._name} is a database, but not a memory of jitrl: choose another path"
+            )
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise NewerMemory(
+                f"memory {self._name} has schema version {version}, this jitrl reads up to "
+                f"{SCHEMA_VERSION}: install a newer jitrl"
+            )
+        if readonly:
+            return
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+        db.execute("PRAGMA foreign_keys = ON")
+        with self._transaction():  # several processes may create one file: the first one does
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                for statement in _SCHEMA.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _connect(path: str | None, readonly: bool) -> sqlite3.Connection:
+    """Open the file without reading it; autocommit, so that transactions are ours alone."""
+    if path is None:
+        target = ":memory:"
+    else:
+        if readonly and not Path(path).is_file():
+            raise MemoryUnavailable(f"no memory at {path!r}: check the path")
+        if not Path(path).absolute().parent.is_dir():
+            raise MemoryUnavailable(f"the folder of memory {path!r} does not exist: create it")
+        if Path(path).is_dir():
+            raise MemoryUnavailable(f"memory {path!r} is a folder: name a file")
+        target = f"file:{quote(str(Path(path).absolute()))}?mode={'ro' if readonly else 'rwc'}"
+        if readonly and not os.access(Path(path).absolute().parent, os.W_OK):
+            target += "&immutable=1"  # no place for the shared-memory file of WAL mode
+    return sqlite3.connect(
+        target, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
+def _translated(error: sqlite3.Error, name: str) -> Exception:
+    """Return our exception for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return NotAMemory(f"{name} is not a memory of jitrl, or it is damaged ({error})")
+    remedies = {
+        sqlite3.SQLITE_FULL: "free some disk space and store again",
+        sqlite3.SQLITE_READONLY: "make the file and its folder writable, or open it frozen",
+        sqlite3.SQLITE_BUSY: f"another writer held it for over {_WAIT_SECONDS:g} s: end that one",
+        sqlite3.SQLITE_CANTOPEN: "check the path and the rights of its folder",
+        sqlite3.SQLITE_IOERR: "check the disk: its quota, its space, its health",
+    }
+    remedy = remedies.get(code, "nothing was stored by this call")
+    return MemoryUnavailable(f"memory {name}: {error}: {remedy}")
+
+
+def _insert(db: sqlite3.Connection, episode: Episode) -> None:
+    final = None if episode.final_state is None else _intern(db, episode.final_state)
+    seq = db.execute("SELECT coalesce(max(seq), 0) + 1 FROM episodes").fetchone()[0]
+    db.execute(
+        "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?)",
+        (seq, episode.id, episode.task, episode.terminated, final, _dump(episode.provenance)),
+    )
+    rows = (
+        (
+            seq,
+            t,
+            _intern(db, step.state),
+            step.action,
+            step.reward,
+            step.behaviour_logprob,
+            _dump(step.before),
+            _dump(step.after),
+            step.changed,
+            step.preset,
+            step.seed,
+        )
+        for t, step in enumerate(episode.steps)
+    )
+    db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _intern(db: sqlite3.Connection, state: State) -> int:
+    """Return the number of a state, storing it if it is new."""
+    text = _dump(state)
+    digest = sha256(text.encode()).digest()
+    row = db.execute("SELECT id FROM states WHERE digest = ?", (digest,)).fetchone()
+    if row is None:
+        row = db.execute(
+            "INSERT INTO states (digest, fields) VALUES (?, ?) RETURNING id", (digest, text)
+        ).fetchone()
+    return int(row[0])
+
+
+def _read(db: sqlite3.Connection, seq: int) -> Episode | None:
+    head = db.execute(
+        "SELECT episodes.id, task, terminated, fields, provenance FROM episodes "
+        "LEFT JOIN states ON states.id = final_state WHERE seq = ?",
+        (seq,),
+    ).fetchone()
+    if head is None:
+        return None
+    rows = db.execute(
+        "SELECT fields, action, reward, behaviour_logprob, policy_before, policy_after, changed, "
+        "preset, seed FROM steps JOIN states ON states.id = state WHERE episode = ? ORDER BY t",
+        (seq,),
+    )
+    steps = tuple(
+        Step(
+            state=State(**json.loads(fields)),
+            action=action,
+            reward=reward,
+            behaviour_logprob=logprob,
+            before=MappingProxyType(json.loads(before)),
+            after=MappingProxyType(json.loads(after)),
+            changed=bool(changed),
+            preset=preset,
+            seed=seed,
+        )
+        for fields, action, reward, logprob, before, after, changed, preset, seed in rows
+    )
+    episode, task, terminated, final, provenance = head
+    return Episode(
+        id=episode,
+        task=task,
+        steps=steps,
+        terminated=bool(terminated),
+        final_state=None if final is None else State(**json.loads(final)),
+        provenance=MappingProxyType(json.loads(provenance)),
+    )
+
+
+def _dump(value: Mapping[str, object]) -> str:
+    return json.dumps(dict(value), allow_nan=False, separators=(",", ":"))

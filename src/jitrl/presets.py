@@ -1,0 +1,229 @@
+"""The named settings, and how one of their values is overridden.
+
+default       sound: log space, softmax, evidence-weighted advantages, abstention
+paper         the formulas of the paper, Jericho's constants
+released      the rules of the authors' Jericho code
+released-web  the rules of the authors' WebArena code
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
+
+from jitrl.errors import InvalidValue, UnknownName
+from jitrl.estimators import Estimator, Shrunken
+from jitrl.released import Released
+from jitrl.similarity import Field
+from jitrl.update import Paper
+
+
+class Ramp(NamedTuple):
+    """A value that moves in a straight line from `start` to `end` over the first `over` counts."""
+
+    start: float
+    end: float
+    over: int
+
+    def at(self, count: int) -> float:
+        """Return the value at count 0, 1, 2 ...; `end` from count `over` on."""
+        return self.start + (self.end - self.start) * min(count / self.over, 1.0)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Every hyper-parameter of a learner; each can be overridden by its name.
+
+    name         of the preset it comes from
+    estimator    how advantages are estimated; its own settings are overridden by name as well
+    rule         "exact": softmax of (z + beta A) / T, sampled (Eqs. 8-12);
+                 "greedy-sum": the largest p + beta A, as released
+    beta         >= 0: step size; a Ramp moves with the number of the episode
+    kl_budget    nats >= 0, the most that memory may move one decision; None for no limit
+    temperature  T > 0
+    gamma        in [0, 1]: discount of the returns (Eq. 3)
+    zero_future  "counts" as 0 (Eq. 3), or "repeats" the step's own reward, as released
+    fields       how states are compared
+    threshold    in [0, 1]: least similarity of a neighbour; a Ramp moves with the step
+    k            >= 1: how many neighbours at most; None for all above the threshold
+    k_counts     "states": every step of k distinct states is evidence; "steps": k steps
+    keep_above   every neighbour at least this similar is kept, beyond k as well; None for none
+    join         base log-probability of a remembered action that nobody scored: "never" (it stays
+                 out), "lowest" (the lowest among the proposals), "zero" (probability 0), or
+                 "zero-if-positive" (so, if its mean return is positive)
+    join_limit   at most so many remembered actions join, the best first; None for no limit
+    join_share   in (0, 1]: actions join, best first, while they hold together at most this share of
+                 the base policy
+    """
+
+    name: str
+    estimator: Estimator
+    fields: tuple[Field, ...]
+    rule: Literal["exact", "greedy-sum"] = "exact"
+    beta: float | Ramp = 1.0
+    kl_budget: float | None = None
+    temperature: float = 1.0
+    gamma: float = 0.5
+    zero_future: Literal["counts", "repeats"] = "counts"
+    threshold: float | Ramp = 0.0
+    k: int | None = 10
+    k_counts: Literal["states", "steps"] = "steps"
+    keep_above: float | None = None
+    join: Literal["never", "lowest", "zero", "zero-if-positive"] = "never"
+    join_limit: int | None = None
+    join_share: float = 1.0
+
+
+_GAME = (Field("room", 0.7, n=4), Field("inventory", 0.1), Field("history", 0.2))
+_WEB = (
+    Field("url", 0.0, exact=True),
+    Field("history", 0.7, multiset=False),
+    Field("task", 0.3, multiset=False, minimum=math.nextafter(0.27, 1.0)),
+)
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="default",
+            estimator=Shrunken(),
+            fields=_GAME,
+            beta=5.0,
+            threshold=0.8,
+            k_counts="states",
+            join_limit=3,
+            join_share=0.75,
+        ),
+        Preset(
+            name="paper",
+            estimator=Paper(),
+            fields=_GAME,
+            temperature=0.8,
+            threshold=Ramp(0.95, 0.85, 20),
+            join="lowest",
+        ),
+        Preset(
+            name="released",
+            estimator=Released(),
+            fields=_GAME,
+            rule="greedy-sum",
+            beta=Ramp(1.0, 1.5, 50),
+            zero_future="repeats",
+            threshold=Ramp(0.95, 0.85, 20),
+            keep_above=math.nextafter(0.98, 1.0),
+            join="zero-if-positive",
+        ),
+        Preset(
+            name="released-web",
+            estimator=Released(explore=0.05),
+            fields=_WEB,
+            rule="greedy-sum",
+            gamma=0.1,
+            zero_future="repeats",
+            threshold=Ramp(0.8, 0.7, 20),
+            k=None,
+            join="zero",
+        ),
+    )
+}
+
+
+def preset(name: str | Preset, **overrides: object) -> Preset:
+    """Return a preset with some of its hyper-parameters, or its estimator's, overridden by name.
+
+    Raises UnknownName for a preset or hyper-parameter that does not exist, InvalidValue for a value
+    out of range.
+
+    >>> preset("paper", beta=5.0, alpha=1.0).estimator
+    Paper(explore=0.65, alpha=1.0)
+    """
+    if isinstance(name, Preset):
+        base = name
+    elif name in PRESETS:
+        base = PRESETS[name]
+    else:
+        raise UnknownName("preset", name, sorted(PRESETS))
+    estimator: Any = overrides.pop("estimator", base.estimator)
+    ours = {field.name for field in fields(Preset)} - {"name", "estimator"}
+    theirs = {field.name for field in fields(estimator)}
+    for given in overrides:
+        if given not in ours | theirs:
+            raise UnknownName(f"hyper-parameter of {base.name}", given, sorted(ours | theirs))
+    chosen: dict[str, Any] = {key: overrides[key] for key in overrides.keys() & ours}
+    tuned: dict[str, Any] = {key: overrides[key] for key in overrides.keys() & theirs}
+    if "fields" in chosen:
+        chosen["fields"] = tuple(chosen["fields"])
+    return _checked(replace(base, estimator=replace(estimator, **tuned), **chosen))
+
+
+def describe(chosen: Preset) -> dict[str, object]:
+    """Return every hyper-parameter as JSON values, to be kept with what was learned under it."""
+    settings = asdict(chosen)
+    settings["estimator"]["name"] = type(chosen.estimator).__name__
+    return settings
+
+
+_LIMITS: dict[str, tuple[float, float, str]] = {
+    "beta": (0.0, math.inf, "must be a finite number >= 0"),
+    "kl_budget": (0.0, math.inf, "must be a finite number of nats >= 0, or None"),
+    "temperature": (math.ulp(0.0), math.inf, "must be a finite number > 0"),
+    "gamma": (0.0, 1.0, "must lie in [0, 1]"),
+    "threshold": (0.0, 1.0, "must lie in [0, 1]"),
+    "keep_above": (0.0, 1.0, "must lie in [0, 1], or be None"),
+    "join_share": (math.ulp(0.0), 1.0, "must lie in (0, 1]"),
+    "explore": (0.0, 1.0, "must lie in [0, 1]"),
+    "alpha": (0.0, math.inf, "must be a finite number >= 0"),
+    "pseudo_count": (math.ulp(0.0), math.inf, "must be a finite number > 0"),
+    "bonus": (0.0, math.inf, "must be a finite number >= 0"),
+    "weight": (0.0, math.inf, "must be a finite number >= 0"),
+    "minimum": (0.0, 1.0, "must lie in [0, 1], or be None"),
+}
+_COUNTS = {"k": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
+_OPTIONAL = {"kl_budget", "keep_above", "k", "join_limit", "explore", "minimum"}
+_CHOICES = {
+    "rule": ("exact", "greedy-sum"),
+    "zero_future": ("counts", "repeats"),
+    "k_counts": ("states", "steps"),
+    "join": ("never", "lowest", "zero", "zero-if-positive"),
+}
+
+
+def _checked(chosen: Preset) -> Preset:
+    """Return the preset, or raise InvalidValue for the first value that is out of range."""
+    estimator: Any = chosen.estimator
+    for name, value in [*vars(chosen).items(), *asdict(estimator).items()]:
+        _check(name, value)
+    seen: set[str] = set()
+    for field in chosen.fields:
+        if not isinstance(field, Field):
+            raise InvalidValue("fields", field, "must be a sequence of jitrl.similarity.Field")
+        for name, value in asdict(field).items():
+            _check(name, value)
+        if field.name in seen:
+            raise InvalidValue("fields", field.name, "must name each field once")
+        seen.add(field.name)
+    if chosen.rule == "greedy-sum" and chosen.kl_budget is not None:
+        raise InvalidValue("kl_budget", chosen.kl_budget, "has no meaning for a greedy rule: None")
+    return chosen
+
+
+def _check(name: str, value: object) -> None:
+    if isinstance(value, Ramp):
+        _check("over", value.over)
+        for end in (value.start, value.end):
+            _check(name, end)
+    elif value is None and name in _OPTIONAL:
+        return
+    elif name in _LIMITS:
+        low, high, rule = _LIMITS[name]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise InvalidValue(name, value, rule)
+        if not low <= value <= high or math.isinf(value):
+            raise InvalidValue(name, value, rule)
+    elif name in _COUNTS:
+        if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[name]:
+            or_none = ", or None" if name in _OPTIONAL else ""
+            raise InvalidValue(name, value, f"must be an integer >= {_COUNTS[name]}{or_none}")
+    elif name in _CHOICES and value not in _CHOICES[name]:
+        raise InvalidValue(name, value, f"must be one of {_CHOICES[name]}")
