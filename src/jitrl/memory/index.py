@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +102,8 @@ class Index:
         self._steps_of: list[array[int]] = []
         self._actions: list[str] = []
         self._values = array("d")
-        self._places: list[tuple[Episode, int]] = []
+        self._episodes: list[tuple[str, str, Mapping[str, str]]] = []  # id, task, provenance
+        self._places: list[tuple[int, int]] = []  # episode, t
 
     def __len__(self) -> int:
         return len(self._actions)
@@ -112,11 +113,12 @@ class Index:
         with self._lock:
             for episode in episodes:
                 returns = self._returns([step.reward for step in episode.steps])
+                self._episodes.append((episode.id, episode.task, episode.provenance))
                 for t, step in enumerate(episode.steps):
                     self._steps_of[self._intern(step.state)].append(len(self._actions))
                     self._actions.append(step.action)
                     self._values.append(float(returns[t]))
-                    self._places.append((episode, t))
+                    self._places.append((len(self._episodes) - 1, t))
 
     def neighbours(self, state: State, cut: Cut, upto: int | None = None) -> list[Experience]:
         """Return the remembered steps nearest to `state`, most similar first, ties newest first.
@@ -132,13 +134,9 @@ class Index:
             near, newest = near[newest >= 0], newest[newest >= 0]
             order = np.lexsort((-newest, -similarities[near]))
             ranked = near[order]
-            if cut.counts == "states":
-                ranked = ranked[: _kept(similarities[ranked], cut)]
-                steps = self._flatten(ranked, upto)
-            else:
-                steps = self._flatten(
-                    ranked if cut.k is None or cut.keep_above is not None else ranked[: cut.k], upto
-                )
+            # k steps come from k states at most: the ones whose newest step ranks first
+            steps = self._flatten(ranked[: _kept(similarities[ranked], cut)], upto)
+            if cut.counts == "steps":
                 steps.sort(key=lambda found: (-similarities[found[0]], -found[1]))
                 levels = np.array([similarities[number] for number, _ in steps])
                 steps = steps[: _kept(levels, cut)]
@@ -160,16 +158,17 @@ class Index:
         return steps[place - 1] if place else -1
 
     def _experience(self, number: int, step: int, similarity: float) -> Experience:
-        episode, t = self._places[step]
+        place, t = self._places[step]
+        id, task, provenance = self._episodes[place]
         return Experience(
             similarity=similarity,
             state=self._states[number],
             action=self._actions[step],
             return_=self._values[step],
-            episode=episode.id,
+            episode=id,
             t=t,
-            task=episode.task,
-            provenance=episode.provenance,
+            task=task,
+            provenance=provenance,
         )
 
     def _intern(self, state: State) -> int:
