@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jitrl.records import Episode, Experience, State
 from jitrl.similarity import Field, Gram, grams, specification
@@ -192,27 +193,27 @@ class Index:
         total, weight = np.zeros(count), np.zeros(count)
         alive = np.ones(count, dtype=np.bool_)
         for field in specification(self._fields, {*state, *self._postings}):
-            postings = self._postings.get(field.name)
-            if field.name not in state and postings is None:
-                continue
             text = state.get(field.name)
-            held = np.zeros(count, dtype=np.bool_)
-            if postings is not None:
-                held = np.array(postings.sizes, dtype=np.int64) != _ABSENT
-            if postings is None or text is None:
-                score, counted = np.zeros(count), held | (text is not None)
-            else:
-                score, counted = postings.jaccard(text), np.ones(count, dtype=np.bool_)
+            score, held = self._compare(field, text)
+            counted = held | (text is not None)
             if field.minimum is not None:
                 alive &= ~counted | (score >= field.minimum)
             if field.exact:
-                equal = np.array([other.get(field.name) == text for other in self._states])
-                alive &= ~counted | equal
+                texts = (other.get(field.name) for other in self._states)
+                alive &= np.fromiter((other == text for other in texts), np.bool_, count)
             total += np.where(counted, field.weight * score, 0.0)
             weight += np.where(counted, field.weight, 0.0)
         result = np.ones(count)
         np.divide(total, weight, out=result, where=weight > 0)
         return np.where(alive, result, 0.0)
+
+    def _compare(self, field: Field, text: str | None) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the similarity of a text to that of every state, and which states have one."""
+        postings = self._postings.get(field.name)
+        if postings is None:
+            return np.zeros(len(self._states)), np.zeros(len(self._states), dtype=np.bool_)
+        held = np.array(postings.sizes, dtype=np.int64) != _ABSENT
+        return (np.zeros(len(held)) if text is None else postings.jaccard(text)), held
 
 
 def _kept(levels: Floats, cut: Cut) -> int:
