@@ -85,10 +85,11 @@ def decide(
 
 
 def _evidence(neighbours: Sequence[Experience], actions: Sequence[str]) -> Evidence:
-    place = {action: i for i, action in enumerate(actions)}
+    union = update.candidate_union(actions, (step.action for step in neighbours))
+    number = {action: i for i, action in enumerate(union)}
     return Evidence(
         returns=np.array([step.return_ for step in neighbours], dtype=np.float64),
-        taken=np.array([place.get(step.action, -1) for step in neighbours], dtype=np.int64),
+        taken=np.array([number[step.action] for step in neighbours], dtype=np.int64),
         similarity=np.array([step.similarity for step in neighbours], dtype=np.float64),
         actions=len(actions),
     )

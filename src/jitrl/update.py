@@ -68,7 +68,8 @@ class Evidence:
     """The neighbours N(s) of one state, as arrays over the n remembered steps.
 
     returns     shape (n,): G of each step
-    taken       shape (n,): index of its action among the candidates, -1 if it is none of them
+    taken       shape (n,): number of its action, >= 0: below m the candidate of that index, from m
+                on the remembered actions that are no candidates
     similarity  shape (n,), in (0, 1]: of its state to the state at hand
     actions     number m of candidates
     """
@@ -105,7 +106,7 @@ def weighted_means(evidence: Evidence, weights: Floats) -> tuple[Floats, Floats]
 
     weights: shape (n,), positive. Results: shape (m,) each.
     """
-    seen = evidence.taken >= 0
+    seen = evidence.taken < evidence.actions
     taken, weights, values = evidence.taken[seen], weights[seen], evidence.returns[seen]
     total = np.bincount(taken, weights, minlength=evidence.actions).astype(np.float64)
     summed = np.bincount(taken, weights * values, minlength=evidence.actions)
@@ -116,26 +117,31 @@ def weighted_means(evidence: Evidence, weights: Floats) -> tuple[Floats, Floats]
 
 def counts(evidence: Evidence) -> Ints:
     """Return the number of steps behind each candidate, shape (m,)."""
-    return np.bincount(evidence.taken[evidence.taken >= 0], minlength=evidence.actions)
+    candidates = evidence.taken[evidence.taken < evidence.actions]
+    return np.bincount(candidates, minlength=evidence.actions)
 
 
-def standard_errors(evidence: Evidence, n: Floats | Ints) -> Floats:
-    """Return the standard error of each candidate's mean return: pooled deviation / sqrt(n).
+def pooled_deviation(evidence: Evidence) -> float:
+    """Return the standard deviation of a return about the mean of its action, pooled.
 
-    The deviation is pooled over the actions (within-action squares over their degrees of freedom;
-    over all neighbours where no action was tried twice), because most have a step or two. It is 0
-    where all returns agree, inf where n = 0 or a single step is all there is.
+    Pooled over the actions, because most have a step or two; where none was tried twice, it is the
+    deviation about the mean of all. 0 where all agree; inf where a single step is all there is.
     """
-    errors = np.full(len(n), math.inf)
     _, group = np.unique(evidence.taken, return_inverse=True)
     sizes = np.bincount(group)
-    if np.all(sizes <= 1):
+    if np.all(sizes == 1):
         group, sizes = np.zeros_like(group), np.array([len(evidence)])
     freedom = len(evidence) - len(sizes)
-    if freedom > 0:
-        means = np.bincount(group, evidence.returns) / sizes
-        deviation = math.sqrt(float(np.sum((evidence.returns - means[group]) ** 2)) / freedom)
-        np.divide(deviation, np.sqrt(n), out=errors, where=n > 0)
+    if freedom == 0:
+        return math.inf
+    means = np.bincount(group, evidence.returns) / sizes
+    return math.sqrt(float(np.sum((evidence.returns - means[group]) ** 2)) / freedom)
+
+
+def standard_errors(evidence: Evidence, n: Ints) -> Floats:
+    """Return the standard error of each candidate's mean return, inf where n = 0; shape (m,)."""
+    errors = np.full(len(n), math.inf)
+    np.divide(pooled_deviation(evidence), np.sqrt(n), out=errors, where=n > 0)
     return errors
 
 
@@ -179,11 +185,11 @@ def log_policy(z: Floats, A: Floats, beta: float, temperature: float) -> Floats:
     """Return log pi'(a) = log softmax((z + beta A) / T): the closed form. (Eqs. 8-12)
 
     z: shape (m,), log-probabilities up to a common constant, finite, or -inf for the impossible;
-    A: shape (m,), finite; beta >= 0; temperature > 0. With beta A = 0 this is log softmax(z / T) to
-    the last bit.
+    A: shape (m,), finite; beta >= 0; temperature > 0. With beta = 0, or A the same for all, this is
+    log softmax(z / T) to the last bit.
     """
     with np.errstate(over="ignore"):  # a difference beyond the largest float is -inf, as it should
-        shifted = z - np.max(z) + beta * A
+        shifted = z - np.max(z) + beta * (A - np.max(A))
         shifted = (shifted - np.max(shifted)) / temperature
     return np.asarray(shifted - math.log(float(np.sum(np.exp(shifted)))))
 
@@ -213,6 +219,8 @@ def beta_within(
     def within(step: float) -> bool:
         return budget is None or kl(log_policy(z, A, step, temperature), base) <= budget
 
+    if budget == 0.0:
+        return 0.0
     if within(beta):
         return beta
     low, high = 0.0, beta
