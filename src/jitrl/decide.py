@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitrl import released, update
+from jitrl.checks import finite
 from jitrl.errors import InvalidValue
 from jitrl.presets import Preset
 from jitrl.records import ActionValue, Decision, Experience, Scores, State, Values
-from jitrl.update import Estimate, Evidence
+from jitrl.update import Estimate, Evidence, Floats
 
 Scorer = Callable[[list[str]], Mapping[str, float | None]]
 
@@ -57,31 +58,37 @@ def decide(
         estimate = _unmoved(_evidence(neighbours, actions))
     else:
         estimate = preset.estimator(_evidence(neighbours, actions), draws.explore)
-    temperature = preset.temperature
-    log_before = update.log_policy(z, np.zeros(len(z)), 0.0, temperature)
+    log_before = update.log_policy(z, np.zeros(len(z)), 0.0, preset.temperature)
     if preset.rule == "exact":
-        beta = update.beta_within(z, estimate.A, beta, preset.kl_budget, temperature)
-        log_after = update.log_policy(z, estimate.A, beta, temperature)
-    else:
-        log_after = released.log_policy(np.exp(log_before), estimate.A, beta)
-    before, after = np.exp(log_before), np.exp(log_after)
+        beta = update.beta_within(z, estimate.A, beta, preset.kl_budget, preset.temperature)
+    log_after = _updated(z, estimate.A, beta, preset)
     u = float(draws.choose.random())
-    chosen = update.sample(after, u)
+    chosen = update.sample(np.exp(log_after), u)
+    alone = z[: len(logprobs)]
+    without_memory = update.sample(np.exp(_updated(alone, np.zeros(len(alone)), 0.0, preset)), u)
     return Decision(
         state=state,
         action=actions[chosen],
-        before=dict(zip(actions, before.tolist(), strict=True)),
-        after=dict(zip(actions, after.tolist(), strict=True)),
+        before=dict(zip(actions, np.exp(log_before).tolist(), strict=True)),
+        after=dict(zip(actions, np.exp(log_after).tolist(), strict=True)),
         kl=update.kl(log_after, log_before),
         beta=beta,
-        temperature=temperature,
+        temperature=preset.temperature,
         values=_values(actions, estimate),
         neighbours=tuple(neighbours),
         joined=tuple(joined),
         abstained=abstained,
-        changed=chosen != update.sample(before, u),
+        changed=chosen != without_memory,
         guarantee=scores.guarantee,
     )
+
+
+def _updated(z: Floats, A: Floats, beta: float, preset: Preset) -> Floats:
+    """Return the log of the policy that the preset's rule makes of base logits and advantages."""
+    if preset.rule == "exact":
+        return update.log_policy(z, A, beta, preset.temperature)
+    base = update.log_policy(z, A, 0.0, preset.temperature)
+    return released.log_policy(np.exp(base), A, beta)
 
 
 def _evidence(neighbours: Sequence[Experience], actions: Sequence[str]) -> Evidence:
@@ -174,12 +181,13 @@ def _limited(
     rng: np.random.Generator,
 ) -> dict[str, float]:
     """Return those that join, highest Q first, within `join_limit` and `join_share`."""
-    if not joining or (preset.join_limit is None and preset.join_share == 1.0):
+    unlimited = preset.join_limit is None and preset.join_share == 1.0
+    if not joining or unlimited or _abstains(preset, neighbours):
         return dict(joining)
     actions = [*proposed, *joining]
     z = np.array([*proposed.values(), *joining.values()])
     mass = np.exp(update.log_policy(z, np.zeros(len(z)), 0.0, preset.temperature))
-    Q = preset.estimator(_evidence(neighbours, actions), rng).Q if neighbours else np.zeros(len(z))
+    Q = preset.estimator(_evidence(neighbours, actions), rng).Q
     held, total = 0.0, float(np.sum(mass[: len(proposed)]))
     result: dict[str, float] = {}
     for i in sorted(range(len(proposed), len(actions)), key=lambda i: -Q[i]):
@@ -189,17 +197,3 @@ def _limited(
             held += float(mass[i])
             result[actions[i]] = joining[actions[i]]
     return result
-
-
-def finite(name: str, value: object) -> float:
-    """Return `value` as a float; raise InvalidValue unless it is a finite real number."""
-    rule = "must be a finite real number"
-    if isinstance(value, bool | str | bytes):
-        raise InvalidValue(name, value, rule)
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidValue(name, value, rule) from error
-    if not math.isfinite(number):
-        raise InvalidValue(name, value, rule)
-    return number

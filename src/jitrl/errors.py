@@ -32,12 +32,18 @@ class InvalidValue(JitrlError, ValueError):
     """A value that cannot be right. `name` and `value` are kept as attributes."""
 
     def __init__(self, name: str, value: object, rule: str) -> None:
-        shown = repr(value)
+        shown = " ".join(repr(value).split())
         if len(shown) > 120:
             shown = shown[:117] + "..."
         super().__init__(f"{name} {rule}, actual value: {shown}")
         self.name = name
         self.value = value
+        self.rule = rule
+
+    def __reduce__(
+        self,
+    ) -> tuple[object, ...]:  # made again from its parts, in another process as well
+        return type(self), (self.name, self.value, self.rule)
 
 
 class UnknownName(InvalidValue, KeyError):
@@ -45,6 +51,10 @@ class UnknownName(InvalidValue, KeyError):
 
     def __init__(self, kind: str, name: object, known: list[str]) -> None:
         super().__init__(kind, name, f"must be one of: {', '.join(known)}")
+        self.known = known
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.value, self.known)
 
     __str__ = Exception.__str__  # KeyError would print the repr
 

@@ -25,7 +25,8 @@ from typing import Self
 
 from jitrl import released, update
 from jitrl._version import __version__
-from jitrl.decide import Draws, Scorer, decide, finite
+from jitrl.checks import LARGEST_REWARD, count, finite, text
+from jitrl.decide import Draws, Scorer, decide
 from jitrl.errors import EpisodeError, InvalidValue
 from jitrl.memory import Cut, Index, Memory, SqliteMemory
 from jitrl.memory.sqlite import Durability
@@ -70,7 +71,7 @@ class Learner:
         **overrides: object,
     ) -> None:
         self.preset = find_preset(preset, **overrides)
-        self.seed = _count("seed", seed)
+        self.seed = count("seed", seed)
         self.frozen = frozen
         self.reward_range = None if reward_range is None else _range(reward_range)
         self.provenance = _texts("provenance", provenance or {})
@@ -106,13 +107,13 @@ class Learner:
             self._refresh()
             if number is None:
                 number = self._next
-            self._next = max(self._next, _count("number", number) + 1)
+            self._next = max(self._next, count("number", number) + 1)
             seen = len(self._index)
         return LiveEpisode(
             self,
-            task=_text("task", task),
+            task=text("task", task),
             number=number,
-            id=uuid.uuid4().hex if id is None else _text("id", id),
+            id=uuid.uuid4().hex if id is None else text("id", id),
             provenance=self.provenance | _texts("provenance", provenance or {}),
             seen=seen,
         )
@@ -275,7 +276,7 @@ class LiveEpisode:
         if self._pending is not None or not self._steps:
             raise EpisodeError("an outcome belongs to a recorded step: call record() first")
         total = self._steps[-1].reward + self._reward(reward)
-        self._steps[-1] = replace(self._steps[-1], reward=finite("reward", total))
+        self._steps[-1] = replace(self._steps[-1], reward=finite("reward", total, LARGEST_REWARD))
 
     def close(self) -> None:
         """Store the episode; calling it again does nothing, unless storing failed.
@@ -317,7 +318,7 @@ class LiveEpisode:
             raise EpisodeError(f"{call}() on an episode that is closed: begin a new one")
 
     def _reward(self, reward: object) -> float:
-        value = finite("reward", reward)
+        value = finite("reward", reward, LARGEST_REWARD)
         allowed = self.learner.reward_range
         if allowed is not None and not allowed[0] <= value <= allowed[1]:
             raise InvalidValue("reward", value, f"must lie in the reward_range {allowed}")
@@ -352,7 +353,7 @@ def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:
     for candidate in given:
         if not isinstance(candidate, Candidate):
             raise InvalidValue("candidates", candidate, "must hold jitrl.Candidate objects")
-        action = _text("action", candidate.action)
+        action = text("action", candidate.action)
         if not action:
             raise InvalidValue("action", action, "must not be empty")
         if action in checked:
@@ -365,30 +366,13 @@ def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:
 def _state(name: str, state: object) -> State:
     if not isinstance(state, State):
         raise InvalidValue(name, state, "must be a jitrl.State")
-    for field, text in state.items():
-        _text(f"field {field!r} of the state", text)
+    for field, value in state.items():
+        text(f"field {field!r} of the state", value)
     return state
 
 
-def _text(name: str, value: object) -> str:
-    """Return `value`, or raise InvalidValue unless it is a text that can be stored as UTF-8."""
-    if not isinstance(value, str):
-        raise InvalidValue(name, value, "must be a text (str)")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidValue(name, value, "must be encodable as UTF-8") from error
-    return value
-
-
 def _texts(name: str, given: Mapping[str, str]) -> dict[str, str]:
-    return {_text(name, key): _text(f"{name} {key!r}", value) for key, value in given.items()}
-
-
-def _count(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise InvalidValue(name, value, "must be an integer in [0, 2**63)")
-    return value
+    return {text(name, key): text(f"{name} {key!r}", value) for key, value in given.items()}
 
 
 def _range(given: object) -> tuple[float, float]:

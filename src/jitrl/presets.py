@@ -9,9 +9,13 @@ released-web  the rules of the authors' WebArena code
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+import sys
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from jitrl.checks import count, text
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.estimators import Estimator, Shrunken
 from jitrl.released import Released
@@ -53,8 +57,8 @@ class Preset:
                  out), "lowest" (the lowest among the proposals), "zero" (probability 0), or
                  "zero-if-positive" (so, if its mean return is positive)
     join_limit   at most so many remembered actions join, the best first; None for no limit
-    join_share   in (0, 1]: actions join, best first, while they hold together at most this share of
-                 the base policy
+    join_share   in (0, 1]: an action joins, best first, if those that joined then hold together at
+                 most this share of the base policy
     """
 
     name: str
@@ -76,6 +80,7 @@ class Preset:
 
 
 _GAME = (Field("room", 0.7, n=4), Field("inventory", 0.1), Field("history", 0.2))
+_PAPER_GAME = (Field("room", 0.75, n=4), Field("inventory", 0.08), Field("history", 0.17))
 _WEB = (
     Field("url", 0.0, exact=True),
     Field("history", 0.7, multiset=False),
@@ -98,7 +103,7 @@ PRESETS = {
         Preset(
             name="paper",
             estimator=Paper(),
-            fields=_GAME,
+            fields=_PAPER_GAME,
             temperature=0.8,
             threshold=Ramp(0.95, 0.85, 20),
             join="lowest",
@@ -129,7 +134,7 @@ PRESETS = {
 }
 
 
-def preset(name: str | Preset, **overrides: object) -> Preset:
+def preset(name: str | Preset, /, **overrides: object) -> Preset:
     """Return a preset with some of its hyper-parameters, or its estimator's, overridden by name.
 
     Raises UnknownName for a preset or hyper-parameter that does not exist, InvalidValue for a value
@@ -138,23 +143,41 @@ def preset(name: str | Preset, **overrides: object) -> Preset:
     >>> preset("paper", beta=5.0, alpha=1.0).estimator
     Paper(explore=0.65, alpha=1.0)
     """
-    if isinstance(name, Preset):
-        base = name
-    elif name in PRESETS:
-        base = PRESETS[name]
-    else:
+    base = name if isinstance(name, Preset) else None
+    if isinstance(name, str):
+        base = PRESETS.get(name)
+    if base is None:
         raise UnknownName("preset", name, sorted(PRESETS))
-    estimator: Any = overrides.pop("estimator", base.estimator)
+    given = {key: _plain(value) for key, value in overrides.items()}
+    estimator: Any = given.pop("estimator", base.estimator)
+    if isinstance(estimator, type) or not (is_dataclass(estimator) and callable(estimator)):
+        raise InvalidValue("estimator", estimator, "must be an estimator, such as Shrunken()")
     ours = {field.name for field in fields(Preset)} - {"name", "estimator"}
     theirs = {field.name for field in fields(estimator)}
-    for given in overrides:
-        if given not in ours | theirs:
-            raise UnknownName(f"hyper-parameter of {base.name}", given, sorted(ours | theirs))
-    chosen: dict[str, Any] = {key: overrides[key] for key in overrides.keys() & ours}
-    tuned: dict[str, Any] = {key: overrides[key] for key in overrides.keys() & theirs}
-    if "fields" in chosen:
-        chosen["fields"] = tuple(chosen["fields"])
-    return _checked(replace(base, estimator=replace(estimator, **tuned), **chosen))
+    for key in given:
+        if key not in ours | theirs:
+            raise UnknownName(f"hyper-parameter of {base.name}", key, sorted(ours | theirs))
+    if "fields" in given:
+        given["fields"] = _field_tuple(given["fields"])
+    chosen: dict[str, Any] = {key: given[key] for key in given.keys() & ours}
+    tuned: dict[str, Any] = {key: given[key] for key in given.keys() & theirs}
+    chosen["estimator"] = replace(estimator, **tuned)  # type: ignore[type-var]
+    return _checked(replace(base, **chosen))
+
+
+def _plain(value: object) -> object:
+    """Return numpy's scalars as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _field_tuple(given: object) -> tuple[Field, ...]:
+    rule = "must be a sequence of jitrl.Field, each of another name"
+    if not isinstance(given, list | tuple) or not all(isinstance(f, Field) for f in given):
+        raise InvalidValue("fields", given, rule)
+    names = [text("name of a field", field.name) for field in given]
+    if len(set(names)) < len(names):
+        raise InvalidValue("fields", names, rule)
+    return tuple(given)
 
 
 def describe(chosen: Preset) -> dict[str, object]:
@@ -181,35 +204,30 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
 }
 _COUNTS = {"k": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
 _OPTIONAL = {"kl_budget", "keep_above", "k", "join_limit", "explore", "minimum"}
-_CHOICES = {
+_RAMPS = {"beta", "threshold"}
+_CHOICES: dict[str, tuple[object, ...]] = {
     "rule": ("exact", "greedy-sum"),
     "zero_future": ("counts", "repeats"),
     "k_counts": ("states", "steps"),
     "join": ("never", "lowest", "zero", "zero-if-positive"),
+    "multiset": (True, False),
+    "exact": (True, False),
 }
 
 
 def _checked(chosen: Preset) -> Preset:
     """Return the preset, or raise InvalidValue for the first value that is out of range."""
     estimator: Any = chosen.estimator
-    for name, value in [*vars(chosen).items(), *asdict(estimator).items()]:
-        _check(name, value)
-    seen: set[str] = set()
-    for field in chosen.fields:
-        if not isinstance(field, Field):
-            raise InvalidValue("fields", field, "must be a sequence of jitrl.similarity.Field")
-        for name, value in asdict(field).items():
-            _check(name, value)
-        if field.name in seen:
-            raise InvalidValue("fields", field.name, "must name each field once")
-        seen.add(field.name)
+    for settings in (chosen, estimator, *chosen.fields):
+        for field in fields(settings):
+            _check(field.name, getattr(settings, field.name))
     if chosen.rule == "greedy-sum" and chosen.kl_budget is not None:
         raise InvalidValue("kl_budget", chosen.kl_budget, "has no meaning for a greedy rule: None")
     return chosen
 
 
 def _check(name: str, value: object) -> None:
-    if isinstance(value, Ramp):
+    if isinstance(value, Ramp) and name in _RAMPS:
         _check("over", value.over)
         for end in (value.start, value.end):
             _check(name, end)
@@ -217,13 +235,11 @@ def _check(name: str, value: object) -> None:
         return
     elif name in _LIMITS:
         low, high, rule = _LIMITS[name]
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidValue(name, value, rule)
-        if not low <= value <= high or math.isinf(value):
+        if not low <= value <= min(high, sys.float_info.max):
             raise InvalidValue(name, value, rule)
     elif name in _COUNTS:
-        if not isinstance(value, int) or isinstance(value, bool) or value < _COUNTS[name]:
-            or_none = ", or None" if name in _OPTIONAL else ""
-            raise InvalidValue(name, value, f"must be an integer >= {_COUNTS[name]}{or_none}")
+        count(name, value, least=_COUNTS[name])
     elif name in _CHOICES and value not in _CHOICES[name]:
         raise InvalidValue(name, value, f"must be one of {_CHOICES[name]}")

@@ -8,6 +8,7 @@ compared by Jaccard similarity, and the fields are averaged by weight. (Eq. 24)
 - A field absent on both sides is left out, and the weights of the others count in proportion;
   absent on one side it scores 0.
 - A field that the specification does not name is compared like `UNNAMED`.
+- Where no field that is present has a weight, the similarity is 1.
 
 The index of a memory (`jitrl.memory.index`) must give the same numbers to the last bit.
 """
@@ -21,7 +22,8 @@ from dataclasses import dataclass, replace
 from jitrl.records import State
 
 Gram = tuple[str, ...]
-_EDGES = ".,;:!?\"'`()[]{}<>"
+_OPENING = "\"'`([{\u201c\u201d\u2018\u2019\u201e\u00ab\u00bb\u00bf\u00a1"
+_CLOSING = ".,;:!?\u2026\"'`)]}\u201c\u201d\u2018\u2019\u00ab\u00bb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,12 @@ UNNAMED = Field("", weight=0.7, n=4)
 def words(text: str) -> list[str]:
     """Cut a text into words: split at white space, lower case, without punctuation at the edges.
 
-    Prices, dates, signed numbers and element names survive; a word of punctuation alone is kept.
+    Prices, dates, signed or compared numbers survive; a word of punctuation alone is kept.
 
     >>> words('Pay $3.50 (or "more") by 2026-11-23, please: -10 !')
     ['pay', '$3.50', 'or', 'more', 'by', '2026-11-23', 'please', '-10', '!']
     """
-    return [word.strip(_EDGES) or word for word in text.casefold().split()]
+    return [word.lstrip(_OPENING).rstrip(_CLOSING) or word for word in text.casefold().split()]
 
 
 def grams(text: str, n: int) -> Counter[Gram]:

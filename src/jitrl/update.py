@@ -196,13 +196,15 @@ def log_policy(z: Floats, A: Floats, beta: float, temperature: float) -> Floats:
 
 def kl(log_p: Floats, log_q: Floats) -> float:
     """Return KL(p || q) in nats: 0.0 if they are equal, inf where p has mass and q has none."""
-    if np.array_equal(log_p, log_q):
-        return 0.0
-    p = np.exp(log_p)
-    held = p > 0
-    if np.any(np.isneginf(log_q[held])):
+    p, q = np.exp(log_p), np.exp(log_q)
+    if np.any((p > 0) & (q == 0.0)):
         return math.inf
-    return max(0.0, float(np.sum(p[held] * (log_p[held] - log_q[held]))))
+    shared = p > 0
+    d = log_p[shared] - log_q[shared]
+    # each term p d - p + q is >= 0; for small d it would cancel, so it is written in d alone
+    small = q[shared] * (d * np.exp(np.minimum(d, 1.0)) - np.expm1(np.minimum(d, 1.0)))
+    terms = np.where(np.abs(d) < 0.1, small, p[shared] * d - p[shared] + q[shared])
+    return max(0.0, float(np.sum(terms) + np.sum(q[~shared])))
 
 
 def beta_within(

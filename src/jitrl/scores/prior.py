@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jitrl.checks import count
 from jitrl.errors import InvalidValue
 from jitrl.records import Candidate, Observation, Scores
 
@@ -18,9 +19,7 @@ class UniformPrior:
     """
 
     def __init__(self, proposals: int = 3) -> None:
-        if proposals < 1:
-            raise InvalidValue("proposals", proposals, "must be at least 1")
-        self.proposals = proposals
+        self.proposals = count("proposals", proposals, least=1)
 
     def propose(self, observation: Observation, rng: np.random.Generator) -> Scores:
         """Return the proposals for `observation`; raises InvalidValue where no action is valid."""

@@ -1,0 +1,237 @@
+"""The index gives the neighbours that the definition gives, bit for bit."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jitrl import update
+from jitrl.memory import Cut, Index
+from jitrl.records import Episode, State, Step
+from jitrl.similarity import Field, similarity
+
+RETURNS = partial(update.returns, gamma=0.5)
+
+
+def step(state, action="go", reward=0.0):
+    return Step(state, action, reward, 0.0, {action: 1.0}, {action: 1.0}, False, "default", 0)
+
+
+def episode(id, *steps, task="", **provenance):
+    return Episode(id, task, tuple(steps), provenance=provenance)
+
+
+def by_definition(episodes, fields, state, cut, upto=None):
+    """Compare `state` with every stored step, sort, cut: no index, no arrays."""
+    steps = []
+    for stored in episodes:
+        returns = RETURNS([each.reward for each in stored.steps])
+        for t, each in enumerate(stored.steps):
+            steps.append((each.state, each.action, float(returns[t]), stored.id, t))
+    near = []
+    for age, (other, *rest) in enumerate(steps[:upto]):
+        value = similarity(state, other, fields)
+        if value >= cut.threshold and value > 0:
+            near.append((value, age, other, *rest))
+    if cut.counts == "steps":
+        groups = [[found] for found in near]
+    else:
+        distinct = {}
+        for found in near:
+            distinct.setdefault(found[2], []).append(found)
+        groups = [sorted(group, key=lambda found: -found[1]) for group in distinct.values()]
+    groups.sort(key=lambda group: (-group[0][0], -group[0][1]))  # nearest, then newest
+    if cut.k is not None:
+        groups = [
+            group
+            for place, group in enumerate(groups)
+            if place < cut.k or (cut.keep_above is not None and group[0][0] >= cut.keep_above)
+        ]
+    return [
+        (value, other, action, return_, id, t)
+        for group in groups
+        for value, _, other, action, return_, id, t in group
+    ]
+
+
+def by_index(index, state, cut, upto=None):
+    return [
+        (found.similarity, found.state, found.action, found.return_, found.episode, found.t)
+        for found in index.neighbours(state, cut, upto)
+    ]
+
+
+texts = st.lists(st.sampled_from(["a", "b", "c"]), max_size=5).map(" ".join)
+states = st.dictionaries(
+    st.sampled_from(["room", "bag", "past", "other", "extra"]), texts, max_size=4
+).map(lambda fields: State(**fields))
+specifications = st.lists(
+    st.builds(
+        Field,
+        name=st.sampled_from(["room", "bag", "past", "never"]),
+        weight=st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]),
+        n=st.integers(1, 3),
+        multiset=st.booleans(),
+        minimum=st.one_of(st.none(), st.none(), st.sampled_from([0.0, 0.3, 0.5])),
+        exact=st.sampled_from([False, False, False, True]),
+    ),
+    unique_by=lambda field: field.name,
+    max_size=4,
+)
+cuts = st.builds(
+    Cut,
+    threshold=st.sampled_from([0.0, 0.0, 0.2, 0.5, 0.75, 1.0]),
+    k=st.one_of(st.none(), st.integers(1, 6)),
+    counts=st.sampled_from(["states", "steps"]),
+    keep_above=st.one_of(st.none(), st.sampled_from([0.0, 0.4, 0.7, 1.0])),
+)
+
+
+@st.composite
+def memories(draw):
+    """Draw episodes that visit few distinct states often, so that ties abound."""
+    pool = draw(st.lists(states, min_size=1, max_size=6))
+    lengths = draw(st.lists(st.integers(0, 5), max_size=5))
+    steps = st.builds(
+        step, st.sampled_from(pool), st.sampled_from(["n", "s"]), st.integers(-3, 3).map(float)
+    )
+    return pool, [
+        episode(f"e{i}", *draw(st.lists(steps, min_size=length, max_size=length)))
+        for i, length in enumerate(lengths)
+    ]
+
+
+@settings(max_examples=800)
+@given(memories(), specifications, cuts, st.data())
+def test_neighbours_equal_the_definition_bit_for_bit(memory, fields, cut, data):
+    pool, episodes = memory
+    state = data.draw(st.one_of(st.sampled_from(pool), states))
+    index = Index(fields, RETURNS)
+    index.add(episodes)
+    assert len(index) == sum(len(each.steps) for each in episodes)
+    assert by_index(index, state, cut) == by_definition(episodes, fields, state, cut)
+
+
+@settings(max_examples=200)
+@given(memories(), specifications, cuts, st.data())
+def test_neighbours_upto_a_moment_are_those_of_the_memory_at_that_moment(memory, fields, cut, data):
+    pool, episodes = memory
+    state = data.draw(st.sampled_from(pool))
+    index = Index(fields, RETURNS)
+    seen = [0]
+    for each in episodes:  # one by one, asked in between: as a learner does
+        index.add([each])
+        seen.append(len(index))
+        assert by_index(index, state, cut) == by_definition(
+            episodes[: len(seen) - 1], fields, state, cut
+        )
+    for upto in [*seen, 0, len(index) + 5, data.draw(st.integers(0, len(index)))]:
+        assert by_index(index, state, cut, upto) == by_definition(
+            episodes, fields, state, cut, upto
+        )
+
+
+ROOM = [Field("room")]
+ALL = Cut(threshold=0.0, k=None, counts="steps")
+
+
+def filled(*steps, fields=ROOM):
+    index = Index(fields, RETURNS)
+    index.add([episode("e", *steps)])
+    return index
+
+
+def order(index, state, cut):
+    return [(found.state.get("room"), found.t) for found in index.neighbours(state, cut)]
+
+
+def test_an_empty_memory_has_no_neighbours():
+    index = Index(ROOM, RETURNS)
+    for state in (State(), State(room="a"), State(other="a")):
+        assert index.neighbours(state, ALL) == []
+    index.add([])
+    index.add([episode("without steps")])
+    assert len(index) == 0
+    assert index.neighbours(State(room="a"), ALL) == []
+
+
+def test_the_most_similar_come_first_and_ties_newest_first():
+    index = filled(*(step(State(room=room)) for room in ["a", "a b", "a c", "a", "a d"]))
+    assert order(index, State(room="a"), ALL) == [
+        ("a", 3),
+        ("a", 0),
+        ("a d", 4),
+        ("a c", 2),
+        ("a b", 1),
+    ]
+
+
+def test_where_k_counts_states_every_step_of_a_retained_state_is_evidence():
+    index = filled(*(step(State(room=room)) for room in ["a", "a b", "a", "a b", "a", "c"]))
+    cut = Cut(threshold=0.0, k=1, counts="states")
+    assert order(index, State(room="a"), cut) == [("a", 4), ("a", 2), ("a", 0)]
+    both = Cut(threshold=0.0, k=2, counts="states")
+    assert len(order(index, State(room="a"), both)) == 5
+
+
+def test_where_k_counts_steps_the_newest_of_equal_steps_are_kept():
+    index = filled(*(step(State(room=room)) for room in ["a", "a b", "a", "a c", "a b"]))
+    cut = Cut(threshold=0.0, k=3, counts="steps")
+    assert order(index, State(room="a"), cut) == [("a", 2), ("a", 0), ("a b", 4)]
+
+
+def test_steps_of_equally_similar_states_are_ordered_by_age_where_k_counts_steps():
+    index = filled(*(step(State(room=room)) for room in ["a b", "a c", "a b", "a c"]))
+    by_steps = order(index, State(room="a"), ALL)
+    assert by_steps == [("a c", 3), ("a b", 2), ("a c", 1), ("a b", 0)]
+    by_states = order(index, State(room="a"), Cut(0.0, None, "states"))
+    assert by_states == [("a c", 3), ("a c", 1), ("a b", 2), ("a b", 0)]
+
+
+@pytest.mark.parametrize("counts", ["steps", "states"])
+def test_what_is_similar_enough_is_kept_beyond_k(counts):
+    index = filled(
+        *(step(State(room="a b", other=str(i))) for i in range(5)), step(State(room="c"))
+    )
+    fields = State(room="a b", other="9")
+    kept = index.neighbours(fields, Cut(0.0, 2, counts, keep_above=0.5))
+    assert [found.t for found in kept] == [4, 3, 2, 1, 0]
+    assert [found.t for found in index.neighbours(fields, Cut(0.0, 2, counts, 0.6))] == [4, 3]
+
+
+def test_a_neighbour_at_the_threshold_is_one_and_similarity_0_never_is():
+    index = filled(step(State(room="a b")), step(State(room="z")))
+    assert len(index.neighbours(State(room="a"), Cut(0.5, None, "steps"))) == 1
+    assert index.neighbours(State(room="a"), Cut(0.5000001, None, "steps")) == []
+    assert len(index.neighbours(State(room="a"), ALL)) == 1
+
+
+def test_an_experience_says_where_it_comes_from_and_what_it_was_worth():
+    index = Index(ROOM, RETURNS)
+    here = State(room="a")
+    index.add(
+        [
+            episode("first", step(here, "n", 1.0), step(here, "s", 4.0), task="t1", model="m"),
+            episode("second", step(here, "w", -1.0), task="t2"),
+        ]
+    )
+    found = index.neighbours(here, ALL)
+    assert [(e.episode, e.t, e.action, e.return_, e.task) for e in found] == [
+        ("second", 0, "w", -1.0, "t2"),
+        ("first", 1, "s", 4.0, "t1"),
+        ("first", 0, "n", 3.0, "t1"),
+    ]
+    assert dict(found[1].provenance) == {"model": "m"}
+    assert all(e.state == here and e.similarity == 1.0 for e in found)
+
+
+def test_a_field_first_seen_late_is_absent_from_the_states_before():
+    early, late = State(room="a"), State(room="a", map="x y z w v")
+    index = filled(step(early), step(late))
+    for state in (early, late, State(room="a", map="x y z w"), State(map="x")):
+        assert by_index(index, state, ALL) == by_definition(
+            [episode("e", step(early), step(late))], ROOM, state, ALL
+        )

@@ -1,0 +1,83 @@
+"""The uniform prior: a few valid actions, all equally likely, remembered ones too."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jitrl.errors import InvalidValue, JitrlError
+from jitrl.records import Observation, State
+from jitrl.scores.prior import UniformPrior
+
+
+def observation(actions):
+    return Observation(State(room="hall"), "A hall.", tuple(actions))
+
+
+valid = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12, unique=True)
+
+
+@given(valid, st.integers(1, 15), st.integers(0, 2**32 - 1))
+def test_it_proposes_distinct_valid_actions_with_one_log_probability(actions, proposals, seed):
+    scores = UniformPrior(proposals).propose(observation(actions), np.random.default_rng(seed))
+    proposed = [candidate.action for candidate in scores.candidates]
+    assert len(proposed) == min(proposals, len(actions)) == len(set(proposed))
+    assert set(proposed) <= set(actions)
+    assert {candidate.logprob for candidate in scores.candidates} == {-math.log(len(actions))}
+    assert scores.guarantee == "prior"
+
+
+@given(valid, st.lists(st.text(min_size=1, max_size=4), max_size=5), st.integers(1, 5))
+def test_a_remembered_action_has_the_log_probability_of_the_proposals(actions, others, proposals):
+    prior = UniformPrior(proposals)
+    proposed = prior.propose(observation(actions), np.random.default_rng(0))
+    scored = prior.score(observation(actions), [*actions, *others])
+    for action in (*actions, *others):
+        expected = proposed.candidates[0].logprob if action in actions else None
+        assert scored[action] == expected
+
+
+def test_three_are_proposed_by_default_and_every_action_equally_often():
+    actions = [f"go {i}" for i in range(6)]
+    rng = np.random.default_rng(4)
+    counts = dict.fromkeys(actions, 0)
+    for _ in range(2000):
+        candidates = UniformPrior().propose(observation(actions), rng).candidates
+        assert len(candidates) == 3
+        for candidate in candidates:
+            counts[candidate.action] += 1
+    assert all(abs(count - 1000) < 5 * math.sqrt(2000 / 4) for count in counts.values())
+
+
+def test_the_proposals_follow_from_the_generator_alone():
+    actions = [f"go {i}" for i in range(20)]
+    one, other = (
+        UniformPrior().propose(observation(actions), np.random.default_rng(9)) for _ in range(2)
+    )
+    assert one == other
+
+
+def test_proposing_draws_in_no_fixed_order():
+    rng = np.random.default_rng(1)
+    firsts = {
+        UniformPrior().propose(observation("abc"), rng).candidates[0].action for _ in "x" * 60
+    }
+    assert firsts == set("abc")
+
+
+def test_where_no_action_is_valid_nothing_can_be_proposed_and_nothing_scored():
+    with pytest.raises(InvalidValue, match="at least one valid action"):
+        UniformPrior().propose(observation([]), np.random.default_rng(0))
+    assert dict(UniformPrior().score(observation([]), ["north"])) == {"north": None}
+
+
+@pytest.mark.parametrize("proposals", [0, -1, 2.5, math.nan, "3", None, True])
+def test_the_number_of_proposals_is_a_positive_integer(proposals):
+    with pytest.raises(InvalidValue, match="proposals") as caught:
+        UniformPrior(proposals)
+    assert isinstance(caught.value, JitrlError)
+    assert repr(proposals) in str(caught.value)
