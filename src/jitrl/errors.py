@@ -10,7 +10,8 @@
     │   └── MemoryUnavailable               locked, read-only, full disk, missing folder
     ├── WorldError                          a world cannot be opened or stepped
     │   └── MissingExtra                    an optional package is not installed
-    └── RunError                            a run folder cannot be written, read or resumed
+    └── RunError                            a run folder cannot be written
+        └── BadRun                          it is no run, is damaged, or is another run than wanted
 
 Catch `JitrlError` for everything of ours. A message is one line: the value, and the remedy.
 
@@ -88,4 +89,8 @@ class MissingExtra(WorldError):
 
 
 class RunError(JitrlError):
-    """A run folder cannot be written, read or resumed."""
+    """A run folder cannot be written."""
+
+
+class BadRun(RunError):
+    """The folder is no run, is damaged, or holds another run than the one that is wanted."""

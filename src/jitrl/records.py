@@ -200,9 +200,9 @@ class Decision:
         ]
         for action in sorted(self.after, key=lambda a: -self.after[a]):
             value = self.values[action]
-            mark = ">" if action == self.action else "+" if action in self.joined else " "
+            mark = (">" if action == self.action else " ") + ("+" if action in self.joined else " ")
             lines.append(
-                f"  {mark} {self.before[action]:6.1%}  {self.after[action]:6.1%}  "
+                f" {mark} {self.before[action]:6.1%}  {self.after[action]:6.1%}  "
                 f"{value.advantage:7.3f}  {value.Q:7.3g}  {value.n:3d}  {action}"
             )
         if self.joined:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from jitrl.worlds.cache import cache_folder
+
 __all__ = ["ActionCache", "default_path"]
 
 _log = logging.getLogger(__name__)
@@ -26,12 +28,8 @@ _IN_MEMORY = 100_000  # lists kept by one object, a kilobyte or less each
 
 
 def default_path() -> Path:
-    """Return $JITRL_CACHE, or jitrl/jericho-actions.db in the user's cache folder."""
-    named = os.environ.get("JITRL_CACHE")
-    if named:
-        return Path(named)
-    folder = os.environ.get("XDG_CACHE_HOME")
-    return Path(folder or Path.home() / ".cache") / "jitrl" / "jericho-actions.db"
+    """Return the file of valid actions in the cache folder of all worlds."""
+    return cache_folder() / "jericho-actions.db"
 
 
 class ActionCache:

@@ -42,7 +42,7 @@ def make(
     """Open the game `which`, for instance "detective".
 
     `games` is the folder of story files (default: $JITRL_GAMES), `cache` the file that keeps the
-    valid actions found (default: $JITRL_CACHE, or a file in the user's cache folder; "" for none).
+    valid actions found (default: one in $JITRL_CACHE or the user's cache folder; "" for none).
 
     Raises MissingExtra without jericho; InvalidValue for a name that is not plain or an unknown
     option; WorldError where the folder or the game is missing, where several files fit, and for a

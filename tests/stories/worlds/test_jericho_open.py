@@ -18,11 +18,11 @@ def test_a_game_is_found_by_name(
     games: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JITRL_GAMES", str(games))
-    monkeypatch.setenv("JITRL_CACHE", str(tmp_path / "there" / "actions.db"))
+    monkeypatch.setenv("JITRL_CACHE", str(tmp_path / "there"))
     world = jitrl.worlds.make("jericho:detective")
     assert world.reset(1).actions
     world.close()
-    assert (tmp_path / "there" / "actions.db").exists()
+    assert (tmp_path / "there" / "jericho-actions.db").exists()
 
 
 @pytest.mark.parametrize(

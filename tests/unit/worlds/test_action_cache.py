@@ -199,8 +199,8 @@ def test_a_truncated_file_costs_time_only(
 
 
 def test_the_file_s_place_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("JITRL_CACHE", str(tmp_path / "mine.db"))
-    assert default_path() == tmp_path / "mine.db"
+    monkeypatch.setenv("JITRL_CACHE", str(tmp_path / "mine"))
+    assert default_path() == tmp_path / "mine" / "jericho-actions.db"
     monkeypatch.delenv("JITRL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_path() == tmp_path / "jitrl" / "jericho-actions.db"

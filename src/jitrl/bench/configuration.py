@@ -1,0 +1,141 @@
+"""What a run plays: the configuration, checked, as it is kept in the run folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+from jitrl.errors import InvalidValue, UnknownName
+from jitrl.presets import Preset, Ramp, preset
+from jitrl.similarity import Field
+
+AGENTS = ("jitrl", "static")
+_RAMPS = ("beta", "threshold")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One run: an agent plays a world for a number of episodes.
+
+    world      as `jitrl.worlds.make` takes it: "textworld:1"
+    agent      "jitrl" learns; "static" is the same code with an empty, frozen memory
+    preset     name of the preset
+    overrides  hyper-parameter -> JSON value; a list of three numbers is a Ramp
+    seed       >= 0
+    episodes   >= 1: how many are wanted; all but this must be equal to resume a run
+    steps      >= 1: at most so many in an episode
+    proposals  >= 1: valid actions drawn as candidates of a step
+    memory     path of a memory that other runs share; None: in the run folder
+    games      folder of story files, where the world needs one; None: as the world finds them
+
+    Raises InvalidValue or UnknownName.
+    """
+
+    world: str
+    agent: str = "jitrl"
+    preset: str = "default"
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    episodes: int = 30
+    steps: int = 50
+    proposals: int = 3
+    memory: str | None = None
+    games: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.world, str):
+            raise InvalidValue("world", self.world, "must be a text such as textworld:1")
+        if self.agent not in AGENTS:
+            raise UnknownName("agent", self.agent, list(AGENTS))
+        for name in ("episodes", "steps", "proposals"):
+            _count(name, getattr(self, name), 1)
+        _count("seed", self.seed, 0)
+        if self.agent == "static" and self.memory is not None:
+            raise InvalidValue(
+                "memory", self.memory, "has no meaning for the static agent: omit it"
+            )
+        self.resolved()
+
+    def resolved(self) -> Preset:
+        """Return the preset with the overrides applied."""
+        given = {name: _python(name, value) for name, value in self.overrides.items()}
+        return preset(self.preset, **given)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the fields as JSON values; `from_json` is the way back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"overrides": dict(self.overrides)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> Configuration:
+        """Return the configuration that `as_json` described; raises TypeError for other keys."""
+        return cls(**cast("dict[str, Any]", dict(values)))
+
+    def extended(self, episodes: int) -> Configuration:
+        """Return the same with another number of episodes."""
+        return replace(self, episodes=episodes)
+
+    def folder(self) -> Path:
+        """Return the folder that a run of this is kept in unless the user names one."""
+        name = f"{self.world}-{self.agent}-{self.preset}-{self.seed}"
+        return Path("runs", re.sub(r"[^A-Za-z0-9._-]+", "-", name))
+
+    def command(self, folder: Path) -> list[str]:
+        """Return the command that plays this in `folder`, every choice spelled out."""
+        words = ["jitrl", "run", self.world]
+        for name in ("agent", "preset", "seed", "episodes", "steps", "proposals"):
+            words += [f"--{name}", str(getattr(self, name))]
+        for name, value in self.overrides.items():
+            words += ["--set", f"{name}={json.dumps(value)}"]
+        for name, path in (("memory", self.memory), ("games", self.games)):
+            words += [] if path is None else [f"--{name}", path]
+        return [*words, "--out", str(folder)]
+
+
+def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
+    """Turn "NAME=VALUE" texts into overrides: VALUE is JSON, or else a text.
+
+    Raises InvalidValue for a setting without "=", or one that is given twice.
+
+    >>> parse_overrides(["beta=5", "kl_budget=null", "k_counts=steps"])
+    {'beta': 5, 'kl_budget': None, 'k_counts': 'steps'}
+    """
+    result: dict[str, object] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise InvalidValue("--set", setting, "must be NAME=VALUE, such as beta=5")
+        if name in result:
+            raise InvalidValue("--set", setting, f"must give {name} once")
+        try:
+            result[name] = json.loads(text)
+        except ValueError:
+            result[name] = text
+    return result
+
+
+def _python(name: str, value: object) -> object:
+    """Return a hyper-parameter as a preset takes it, from its JSON value."""
+    if name in ("estimator", "name"):
+        raise InvalidValue("hyper-parameter", name, "cannot be set: choose another preset")
+    if name in _RAMPS and isinstance(value, list):
+        if len(value) != 3:
+            raise InvalidValue(name, value, "must be a number, or [start, end, over how many]")
+        return Ramp(*value)
+    if name == "fields":
+        rule = 'must be a list such as [{"name": "room", "weight": 1, "n": 4}]'
+        try:
+            return tuple(Field(**given) for given in cast("list[dict[str, Any]]", value))
+        except TypeError as error:
+            raise InvalidValue(name, value, rule) from error
+    return value
+
+
+def _count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+        raise InvalidValue(name, value, f"must be a whole number of at least {least}")

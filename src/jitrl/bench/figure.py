@@ -1,0 +1,144 @@
+"""Learning curves as pictures, drawn by matplotlib, which is imported when it is needed."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from jitrl.bench.statistics import Group, band, labels, smoothed
+from jitrl.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; grey is for static
+_STATIC = "#6b7280"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_STYLE: dict[Any, Any] = {
+    "font.size": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9ca3af",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "svg.hashsalt": "jitrl",
+    "svg.fonttype": "path",
+    "text.parse_math": False,
+}
+
+
+def window(episodes: int) -> int:
+    """Return over how many episodes the curve of a run that long is averaged."""
+    return max(1, min(5, episodes // 4))
+
+
+def draw(groups: Sequence[Group], kind: Literal["png", "svg"], *, narrow: bool = False) -> bytes:
+    """Return a picture with a panel per world: the mean over seeds, and its 95 % interval.
+
+    narrow  made for a phone. Raises MissingExtra where matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("pictures need matplotlib: pip install 'jitrl[report]'") from error
+    named = [(world, list(panel)) for world, panel in groupby(groups, _world)]
+    width, height = (4.6, 4.4) if narrow else (8.4, 4.4)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height * len(named)))
+        FigureCanvasAgg(figure)
+        figure.set_layout_engine("constrained", h_pad=0.12)
+        panels = figure.subplots(len(named), 1, squeeze=False)[:, 0]
+        for axes, (world, panel) in zip(panels, named, strict=True):
+            _panel(axes, world, panel, narrow)
+        picture = io.BytesIO()
+        date: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
+        figure.savefig(picture, format=kind, **date)
+    return picture.getvalue()
+
+
+def _world(group: Group) -> str:
+    return group.configuration.world
+
+
+def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
+    colours = iter(_COLOURS * len(groups))
+    top = 0.0
+    for group, label in zip(groups, labels(groups), strict=True):
+        static = group.configuration.agent == "static"
+        colour = _STATIC if static else next(colours)
+        scores = group.scores()
+        episodes = np.arange(1, group.episodes + 1)
+        curves = smoothed(scores, window(group.episodes))
+        seeds = len(group.seeds)
+        name = _wrapped(f"{label} ({seeds} seed{'s' * (seeds > 1)})", 32 if narrow else 60)
+        if seeds > 1:
+            low, high = band(curves)
+            axes.fill_between(episodes, low, high, color=colour, alpha=0.18, linewidth=0)
+            top = max(top, float(high.max()))
+        else:
+            axes.plot(episodes, scores[0], ".", color=colour, alpha=0.4, markersize=5)
+            top = max(top, float(scores.max()))
+        axes.plot(
+            episodes, curves.mean(axis=0), "--" if static else "-", color=colour, lw=2, label=name
+        )
+        top = max(top, float(curves.mean(axis=0).max()))
+    _limits(axes, groups, top)
+    title = _wrapped(f"{world}: score by episode", 40 if narrow else 80)
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=11.5)
+    axes.set_xlabel(f"episode\n{_caption(groups)}" if narrow else f"episode   {_caption(groups)}")
+    axes.set_ylabel("score at the end of the episode")
+    axes.set_xlim(0.5, max(group.episodes for group in groups) + 0.5)
+    axes.locator_params(axis="x", integer=True)
+    if axes.get_ylim()[0] > 0 or all(group.scores().min() >= 0 for group in groups):
+        axes.set_ylim(bottom=0)
+    legend = axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize=9.5)
+    legend.set_in_layout(False)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Return a text on at most three lines."""
+    return textwrap.fill(text, width, max_lines=3, placeholder=" \u2026")
+
+
+def _limits(axes: Axes, groups: list[Group], top: float) -> None:
+    """Show the world's highest score as a line, or in words where it lies far above the curves."""
+    best = groups[0].runs[0].manifest.max_score
+    if best is None:
+        return
+    if best <= 3 * top:
+        axes.axhline(best, color="#111827", lw=1, ls=":")
+        axes.annotate(
+            f"highest possible: {best:g}",
+            (1, best),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color="#374151",
+        )
+    else:
+        axes.annotate(
+            f"highest possible: {best:g}",
+            (1, 1),
+            xycoords="axes fraction",
+            ha="right",
+            va="bottom",
+            fontsize=9,
+            color="#374151",
+        )
+
+
+def _caption(groups: list[Group]) -> str:
+    widths = sorted({window(group.episodes) for group in groups})
+    mean = "mean of the last " + " or ".join(str(width) for width in widths)
+    shaded = "; shaded: 95 % interval over seeds" if any(len(g.seeds) > 1 for g in groups) else ""
+    return f"({mean}{shaded})" if widths != [1] or shaded else ""

@@ -1,0 +1,217 @@
+"""One run: an agent plays a world episode after episode, into a run folder.
+
+The order makes a run resumable at any point: the lines of the steps while they are played, then the
+episode into the memory, then the episode's line. An episode that reached the memory but not its
+line is completed from its steps; played again it would remember itself. What did not reach the
+memory is cut away and played again, from the same random draws.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from jitrl import worlds
+from jitrl._version import __version__
+from jitrl.agents.player import Played, play
+from jitrl.bench import codec
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.folder import MEMORY, Manifest, Run, RunFolder
+from jitrl.bench.folder import read as read_run
+from jitrl.errors import BadRun
+from jitrl.learner import Learner
+from jitrl.memory import SqliteMemory
+from jitrl.presets import describe
+from jitrl.records import Decision, Observation
+from jitrl.scores.prior import UniformPrior
+from jitrl.worlds import World
+
+
+class Listener:
+    """Hears of a run's progress; this one does nothing with it."""
+
+    def begun(self, finished: list[Played], episodes: int) -> None:
+        """The run starts with these episodes finished, out of so many."""
+
+    def stepped(self, number: int, t: int, score: float) -> None:
+        """Step t of episode `number` was taken."""
+
+    def played(self, played: Played) -> None:
+        """An episode was finished, stored and logged."""
+
+
+def open_world(configuration: Configuration) -> World:
+    """Return the world that a configuration names."""
+    options = {} if configuration.games is None else {"games": configuration.games}
+    return worlds.make(configuration.world, **options)
+
+
+def run(
+    configuration: Configuration,
+    path: Path,
+    world: World,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Run:
+    """Play what is left of a run in the folder `path`, and return it whole.
+
+    resume  continue the run that is there; without it, a folder that holds a run is refused
+    clock   seconds since the epoch, for the times that are kept
+
+    Raises BadRun, RunError, or what the world and the memory raise. Finished episodes are kept
+    whatever happens.
+    """
+    listener = listener or Listener()
+    if configuration.memory is not None:  # before anything is written, see whether it is one
+        SqliteMemory(configuration.memory).close()
+    wanted = describe_run(configuration, path, world, clock)
+    with (
+        RunFolder(path, wanted, resume=resume) as folder,
+        _learner(folder, world, clock) as learner,
+    ):
+        _recover(folder, learner)
+        listener.begun(folder.finished, configuration.episodes)
+        for number in range(len(folder.finished), configuration.episodes):
+            played = _play(folder, learner, world, configuration, number, listener)
+            folder.add_episode(played)
+            listener.played(played)
+    return read_run(path)
+
+
+def describe_run(
+    configuration: Configuration, path: Path, world: World, clock: Callable[[], float]
+) -> Manifest:
+    """Return the manifest of a run that begins now.
+
+    The run is named after what it plays, so that an isolated run can be repeated to the byte. One
+    that shares a memory gets a name of its own: its episodes must be told from those of others.
+    """
+    preset = cast("dict[str, object]", codec.plain(describe(configuration.resolved())))
+    version = dict(world.version)
+    played = configuration.extended(1).as_json() | {"games": None, "preset": preset}
+    digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
+    return Manifest(
+        run=(digest if configuration.memory is None else uuid.uuid4().hex)[:16],
+        configuration=configuration,
+        preset=preset,
+        world=version,
+        max_score=world.max_score,
+        versions={
+            "jitrl": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "platform": platform.platform(),
+        },
+        started=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
+        command=configuration.command(path),
+    )
+
+
+def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Learner:
+    configuration = folder.manifest.configuration
+    static = configuration.agent == "static"
+    memory = None if static else configuration.memory or folder.path / MEMORY
+    version = {f"world {key}": value for key, value in world.version.items()}
+    return Learner(
+        memory,
+        configuration.resolved(),
+        seed=configuration.seed,
+        frozen=static,
+        reward_range=world.reward_range,
+        provenance={"world": world.name, "run": folder.manifest.run, "scores": "prior"} | version,
+        clock=clock,
+    )
+
+
+def _play(
+    folder: RunFolder,
+    learner: Learner,
+    world: World,
+    configuration: Configuration,
+    number: int,
+    listener: Listener,
+) -> Played:
+    watched = _Watched(world)
+    id = folder.manifest.episode_id(number)
+
+    def on_step(t: int, decision: Decision, after: Observation) -> None:
+        folder.add_step(codec.step_line(number, id, t, watched.start_score, decision, after))
+        listener.stepped(number, t, after.score)
+
+    return play(
+        cast("World", watched),
+        learner,
+        UniformPrior(configuration.proposals),
+        steps=configuration.steps,
+        number=number,
+        id=id,
+        on_step=on_step,
+    )
+
+
+class _Watched:
+    """A world that remembers the score its episode began with."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.start_score = 0.0
+
+    def reset(self, seed: int) -> Observation:
+        observation = self._world.reset(seed)
+        self.start_score = observation.score
+        return observation
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._world, name)
+
+
+def _recover(folder: RunFolder, learner: Learner) -> None:
+    """Complete the episode that the memory holds but whose line is missing, or cut it away."""
+    if folder.manifest.configuration.agent == "static":
+        folder.drop_unfinished()
+        return
+    id = folder.manifest.episode_id(len(folder.finished))
+    held: set[str] = set()
+    stored: list[str] | None = None
+    for episode in learner.memory.episodes():
+        held.add(episode.id)
+        if episode.id == id:
+            stored = [step.action for step in episode.steps]
+    for played in folder.finished:
+        if played.steps and played.id not in held:
+            raise BadRun(f"the memory lacks episode {played.number} of this run: restore it")
+    if stored is None:
+        folder.drop_unfinished()
+    elif stored != [step.decision.action for step in folder.unfinished]:
+        raise BadRun(f"the memory holds episode {id}, but its steps are lost: begin a new run")
+    else:
+        folder.add_episode(_rebuilt(folder))
+
+
+def _rebuilt(folder: RunFolder) -> Played:
+    """Return the unfinished episode as it would have been logged, but for its seconds."""
+    steps, kl = folder.unfinished, 0.0
+    for step in steps:
+        kl += step.decision.kl
+    return Played(
+        number=len(folder.finished),
+        id=steps[-1].id,
+        score=steps[-1].score,
+        start_score=steps[-1].start_score,
+        steps=len(steps),
+        terminated=steps[-1].terminated,
+        kl=kl,
+        changed=sum(step.decision.changed for step in steps),
+        abstained=sum(step.decision.abstained for step in steps),
+        seconds={},
+    )

@@ -1,0 +1,269 @@
+"""What finished runs say: means with intervals over seeds, paired differences, curves. Pure.
+
+The seed is the unit of repetition: episodes of one run depend on each other, since they share a
+memory. Every interval is Student's t over the seeds' own averages, at 95 %.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from jitrl.agents.player import Played
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.folder import Run
+from jitrl.errors import BadRun, MissingExtra
+from jitrl.update import Floats
+
+CONFIDENCE = 0.95
+LAST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over `n` seeds, with its 95 % interval; nan at both ends where n = 1."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def known(self) -> bool:
+        """Say whether there is an interval."""
+        return not math.isnan(self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run in numbers.
+
+    episodes         finished
+    mean, last, best score: over all episodes, over the last ten, and the best one
+    kl_per_step      nats
+    changed          share of decisions that memory turned, in [0, 1]
+    own_seconds      per step, without the world's own work; nan where no time is known
+    searching        share of the run's time spent searching valid actions; nan likewise
+    """
+
+    episodes: int
+    mean: float
+    last: float
+    best: float
+    kl_per_step: float
+    changed: float
+    own_seconds: float
+    searching: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone, by seed.
+
+    episodes  that every one of them has finished: later ones are left out
+    """
+
+    runs: tuple[Run, ...]
+    episodes: int
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the runs have in common, with the first one's seed."""
+        return self.runs[0].configuration
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in order."""
+        return tuple(run.configuration.seed for run in self.runs)
+
+    def scores(self) -> Floats:
+        """Return the score of every episode, shape (seeds, episodes)."""
+        return np.array([[e.score for e in run.episodes[: self.episodes]] for run in self.runs])
+
+    def mean(self) -> Estimate:
+        """Return the mean score over all episodes."""
+        return interval(self.scores().mean(axis=1).tolist())
+
+    def last(self) -> Estimate:
+        """Return the mean score over the last ten episodes, or all where there are fewer."""
+        return interval(self.scores()[:, -LAST:].mean(axis=1).tolist())
+
+    def best(self) -> float:
+        """Return the best score of any episode."""
+        return float(self.scores().max())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more a group scores than the static one on the seeds that both have played."""
+
+    group: Group
+    static: Group
+    mean: Estimate
+    last: Estimate
+
+
+def summary(episodes: Sequence[Played]) -> Summary:
+    """Return one run in numbers, from at least one finished episode."""
+    scores = [played.score for played in episodes]
+    steps = max(sum(played.steps for played in episodes), 1)
+    timed = [played for played in episodes if played.seconds]
+    total = sum(played.seconds["total"] for played in timed)
+    world = sum(played.seconds["world"] for played in timed)
+    searching = sum(played.seconds["actions"] for played in timed)
+    timed_steps = sum(played.steps for played in timed)
+    return Summary(
+        episodes=len(episodes),
+        mean=float(np.mean(scores)),
+        last=float(np.mean(scores[-LAST:])),
+        best=max(scores),
+        kl_per_step=sum(played.kl for played in episodes) / steps,
+        changed=sum(played.changed for played in episodes) / steps,
+        own_seconds=(total - world) / timed_steps if timed_steps else math.nan,
+        searching=searching / total if total else math.nan,
+    )
+
+
+def interval(values: Sequence[float]) -> Estimate:
+    """Return the mean of at least one value, and its 95 % interval by Student's t.
+
+    Raises MissingExtra where scipy is not installed, unless there is but one value.
+    """
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return Estimate(mean, math.nan, math.nan, n)
+    half = _quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """Group runs that differ in their seed alone; worlds, then static before the others.
+
+    Raises BadRun for a run without a finished episode, or two with the same seed in one group.
+    """
+    for run in runs:
+        if not run.episodes:
+            raise BadRun(f"{str(run.path)!r} has no finished episode yet: play it first")
+    result = []
+    for _, alike in groupby(sorted(runs, key=_key), key=_key):
+        members = sorted(alike, key=lambda run: run.configuration.seed)
+        for a, b in pairwise(members):
+            if a.configuration.seed == b.configuration.seed:
+                raise BadRun(
+                    f"{str(a.path)!r} and {str(b.path)!r} play the same with the same seed "
+                    f"{a.configuration.seed}: name one of them"
+                )
+        result.append(Group(tuple(members), min(len(run.episodes) for run in members)))
+    return result
+
+
+def differences(among: Sequence[Group]) -> list[Difference]:
+    """Compare each group with the static one of the same world, limits and preset.
+
+    A static group of another preset stands in where it is the only one. Groups that share no seed
+    with it are left out.
+    """
+    result = []
+    for group in among:
+        static = None if group.configuration.agent == "static" else _static(group, among)
+        if static is None:
+            continue
+        episodes = min(group.episodes, static.episodes)
+        ours, theirs = (_by_seed(member, episodes) for member in (group, static))
+        seeds = sorted(ours.keys() & theirs.keys())
+        if not seeds:
+            continue
+        gaps = np.array([ours[seed] - theirs[seed] for seed in seeds])
+        mean = interval(gaps.mean(axis=1).tolist())
+        last = interval(gaps[:, -LAST:].mean(axis=1).tolist())
+        result.append(Difference(group, static, mean, last))
+    return result
+
+
+def labels(among: Sequence[Group]) -> list[str]:
+    """Name each group by its agent, and by what sets it apart from the others."""
+    differs = {
+        name: len({getattr(group.configuration, name) for group in among}) > 1
+        for name in ("world", "steps", "proposals")
+    }
+    static_presets = {g.configuration.preset for g in among if g.configuration.agent == "static"}
+    result = []
+    for group in among:
+        what = group.configuration
+        parts = [what.agent] if what.agent == "static" else [f"{what.agent} {what.preset}"]
+        if what.agent == "static" and len(static_presets) > 1:
+            parts[0] += f" {what.preset}"
+        parts += [f"{name}={_short(value)}" for name, value in what.overrides.items()]
+        parts += [
+            f"{getattr(what, name)} {name}" for name in ("steps", "proposals") if differs[name]
+        ]
+        if what.memory is not None:
+            parts.append(f"memory {Path(what.memory).name}")
+        if differs["world"]:
+            parts.insert(0, what.world)
+        result.append(", ".join(parts))
+    return result
+
+
+def smoothed(scores: Floats, window: int) -> Floats:
+    """Return the mean of each score and the `window` - 1 before it, along the last axis.
+
+    The first ones are means of what there is.
+    """
+    sums = np.cumsum(scores, axis=-1)
+    before = np.zeros_like(sums)
+    before[..., window:] = sums[..., :-window]
+    return np.asarray((sums - before) / np.minimum(np.arange(scores.shape[-1]) + 1, window))
+
+
+def band(curves: Floats) -> tuple[Floats, Floats]:
+    """Return the ends of the 95 % interval at each episode, from curves of two seeds or more."""
+    n = len(curves)
+    half = _quantile(n - 1) * curves.std(axis=0, ddof=1) / math.sqrt(n)
+    return curves.mean(axis=0) - half, curves.mean(axis=0) + half
+
+
+def _quantile(freedom: int) -> float:
+    """Return Student's t at the upper end of the interval."""
+    try:
+        from scipy.special import stdtrit
+    except ImportError as error:
+        raise MissingExtra("intervals need scipy: pip install 'jitrl[report]'") from error
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def _key(run: Run) -> tuple[str, bool, str, str, int, int, str]:
+    """Return what the runs of a group have in common."""
+    what = run.configuration
+    overrides = json.dumps(dict(what.overrides), sort_keys=True) if what.overrides else ""
+    place = (what.steps, what.proposals, what.memory or "")
+    return (what.world, what.agent != "static", what.preset, overrides, *place)
+
+
+def _static(group: Group, among: Sequence[Group]) -> Group | None:
+    """Return the static group to compare with."""
+    ours = group.configuration
+    fit = [
+        other
+        for other in among
+        if other.configuration.agent == "static"
+        and (other.configuration.world, other.configuration.steps, other.configuration.proposals)
+        == (ours.world, ours.steps, ours.proposals)
+    ]
+    same = [other for other in fit if other.configuration.preset == ours.preset]
+    return same[0] if same else fit[0] if len(fit) == 1 else None
+
+
+def _by_seed(group: Group, episodes: int) -> dict[int, Floats]:
+    return dict(zip(group.seeds, group.scores()[:, :episodes], strict=True))
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

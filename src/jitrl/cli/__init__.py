@@ -1,0 +1,59 @@
+"""The command line: `jitrl run`, `demo`, `report`, `explain` and `memory`.
+
+A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
+while running, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from jitrl._version import __version__
+from jitrl.cli import look, play
+from jitrl.cli.screen import failure
+
+app = typer.Typer(
+    name="jitrl",
+    help="Agents on frozen models that learn from their own experience, without a weight update.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+memory_app = typer.Typer(help="Look into a memory, without changing it.", no_args_is_help=True)
+app.add_typer(memory_app, name="memory")
+app.command()(play.run)
+app.command()(play.demo)
+app.command()(look.report)
+app.command()(look.explain)
+memory_app.command()(look.stats)
+memory_app.command()(look.show)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jitrl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code."""
+    try:
+        app()
+    except Exception as error:
+        if (code := failure(error)) is None:
+            raise  # not ours: a defect, to be seen whole
+        sys.exit(code)

@@ -1,0 +1,196 @@
+"""How a run is watched: a live display on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from jitrl.agents.player import Played
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.runner import Listener
+from jitrl.bench.statistics import LAST
+from jitrl.cli.screen import clean, table
+
+ArmListener = Callable[[Configuration, Played], None]
+
+
+class _Tally(Listener):
+    """Counts the episodes of one run; `left` is the time that the others will take."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._before = 0
+        self._last: Played | None = None
+        self.scores: list[float] = []
+        self.kl = 0.0
+        self.episodes = 0
+
+    def begun(self, finished: list[Played], episodes: int) -> None:
+        self.episodes = episodes
+        self._before = len(finished)
+        self._started = self._clock()
+        for played in finished:
+            self._add(played)
+
+    def played(self, played: Played) -> None:
+        self._add(played)
+
+    def _add(self, played: Played) -> None:
+        self._last = played
+        self.scores.append(played.score)
+        self.kl += played.kl
+
+    @property
+    def status(self) -> str:
+        """Say how the run stands, in one line."""
+        if not self.scores:
+            return "first episode under way"
+        mean = sum(self.scores) / len(self.scores)
+        return (
+            f"score {self.scores[-1]:g}   mean {mean:.2f}   KL spent {self.kl:.2f} nats   "
+            f"ETA {self._left}"
+        )
+
+    @property
+    def _left(self) -> str:
+        done = len(self.scores) - self._before
+        if done == 0:
+            return "?"
+        return _duration(
+            (self._clock() - self._started) / done * max(self.episodes - len(self.scores), 0)
+        )
+
+
+class _Lines(_Tally):
+    """Prints a line for each finished episode."""
+
+    def __init__(self, screen: Console) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def played(self, played: Played) -> None:
+        super().played(played)
+        self._screen.print(
+            f"episode {len(self.scores)}/{self.episodes}   {self.status}", soft_wrap=True
+        )
+
+
+class _Bar(_Tally):
+    """Moves a progress bar, step by step."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        super().__init__()
+        self._progress = progress
+        self._steps = steps
+        self._task = progress.add_task("", total=None, status=self.status, step="")
+
+    def begun(self, finished: list[Played], episodes: int) -> None:
+        super().begun(finished, episodes)
+        self._progress.update(
+            self._task, total=max(episodes, len(finished)), completed=len(finished)
+        )
+
+    def stepped(self, number: int, t: int, score: float) -> None:
+        self._progress.update(self._task, step=f"step {t + 1}/{self._steps}, score {score:g}")
+
+    def played(self, played: Played) -> None:
+        super().played(played)
+        self._progress.update(self._task, advance=1, status=self.status, step="")
+
+
+@contextmanager
+def run_display(screen: Console, configuration: Configuration) -> Iterator[Listener]:
+    """Show one run while it is played."""
+    if not screen.is_terminal:
+        yield _Lines(screen)
+        return
+    columns = (
+        TextColumn("episode"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[status]}", markup=False),
+        TextColumn("{task.fields[step]}", style="dim", markup=False),
+    )
+    with Progress(*columns, console=screen) as progress:
+        yield _Bar(progress, configuration.steps)
+
+
+class _Arms:
+    """Runs with memory and without, counted side by side."""
+
+    def __init__(self, runs: Sequence[Configuration]) -> None:
+        self._runs = runs
+        self._scores: dict[tuple[str, int], list[float]] = {
+            (run.agent, run.seed): [] for run in runs
+        }
+
+    def add(self, run: Configuration, played: Played) -> list[float]:
+        """Count an episode, and return the scores of its run so far."""
+        scores = self._scores[run.agent, run.seed]
+        scores.append(played.score)
+        return scores
+
+    def table(self) -> Table:
+        """Return how the arms stand."""
+        rows = []
+        for agent in dict.fromkeys(run.agent for run in self._runs):
+            runs = [scores for (name, _), scores in self._scores.items() if name == agent]
+            wanted = sum(run.episodes for run in self._runs if run.agent == agent)
+            every = [score for scores in runs for score in scores]
+            last = [score for scores in runs for score in scores[-LAST:]]
+            rows.append(
+                (
+                    "with memory" if agent == "jitrl" else "without memory",
+                    f"{len(every)}/{wanted}",
+                    _mean(every),
+                    _mean(last),
+                    f"{max(every):g}" if every else "",
+                )
+            )
+        return table(("", "episodes", "mean score", f"last {LAST} so far", "best"), rows)
+
+
+@contextmanager
+def arms_display(screen: Console, runs: Sequence[Configuration]) -> Iterator[ArmListener]:
+    """Show several runs while they are played."""
+    arms = _Arms(runs)
+    if screen.is_terminal:
+        with Live(arms.table(), console=screen, refresh_per_second=4) as live:
+
+            def redraw(run: Configuration, played: Played) -> None:
+                arms.add(run, played)
+                live.update(arms.table())
+
+            yield redraw
+        return
+
+    def line(run: Configuration, played: Played) -> None:
+        scores = arms.add(run, played)
+        if len(scores) == run.episodes:
+            screen.print(
+                clean(
+                    f"{run.agent}, seed {run.seed}: {run.episodes} episodes, "
+                    f"mean {_mean(scores)}, last {LAST} {_mean(scores[-LAST:])}"
+                )
+            )
+
+    yield line
+
+
+def _mean(scores: Sequence[float]) -> str:
+    return f"{sum(scores) / len(scores):.2f}" if scores else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

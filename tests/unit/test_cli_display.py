@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from jitrl.agents.player import Played
+from jitrl.bench.configuration import Configuration
+from jitrl.cli.progress import arms_display, run_display
+from jitrl.cli.screen import clean, facts, one_line, table
+
+CONFIGURATION = Configuration("corridor:5", episodes=2, steps=7)
+
+
+def played(number: int, score: float) -> Played:
+    return Played(number, f"run-{number}", score, 0.0, 7, False, 0.25, 1, 1, {})
+
+
+def screen(terminal: bool) -> Console:
+    return Console(
+        file=io.StringIO(), force_terminal=terminal, width=160, markup=False, highlight=False
+    )
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_run_is_shown_with_score_mean_and_kl(terminal: bool) -> None:
+    console = screen(terminal)
+    with run_display(console, CONFIGURATION) as listener:
+        listener.begun([played(0, 3.0)], 2)
+        listener.stepped(1, 4, 5.0)
+        listener.played(played(1, 5.0))
+    text = shown(console)
+    assert "score 5   mean 4.00   KL spent 0.50 nats   ETA 0 s" in text
+    assert ("\x1b" in text) == terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_both_arms_of_a_demo_are_shown(terminal: bool) -> None:
+    console = screen(terminal)
+    static = Configuration("corridor:5", "static", episodes=2)
+    with arms_display(console, [static, CONFIGURATION]) as on_episode:
+        for number in range(2):
+            on_episode(static, played(number, 1.0))
+            on_episode(CONFIGURATION, played(number, 2.0))
+    text = shown(console)
+    for said in (
+        ("with memory", "without memory") if terminal else ("jitrl, seed 0", "static, seed")
+    ):
+        assert said in text
+    assert ("\x1b" in text) == terminal
+
+
+def test_what_a_world_prints_cannot_control_the_terminal() -> None:
+    console = screen(True)
+    hostile = "\x1b]0;owned\x07\x1b[2J\rnice [bold]room[/bold]"
+    console.print(clean(hostile))
+    console.print(table(("a",), [(hostile,), (one_line(hostile),)]))
+    console.print(facts([("room", hostile)]))
+    text = shown(console)
+    assert "\x1b]" not in text
+    assert "\x1b[2J" not in text
+    assert "\x07" not in text
+    assert text.count("nice [bold]room[/bold]") == 4
+
+
+def test_a_long_text_is_cut_to_its_first_words() -> None:
+    assert one_line("one\ntwo  three", 9).plain == "one two \u2026"
