@@ -68,9 +68,10 @@ class Observation:
 
     state       the abstract state phi(s)
     text        what the world printed
-    actions     every action that is valid here, without repetition; empty where the episode is over
-    reward      of the step just taken (0.0 after a reset); on the world's own scale
-    score       the world's own running score
+    actions     every action that is valid here, without repetition; empty once the world has ended,
+                and only then
+    reward      of the step just taken: the change of the score; 0.0 after a reset
+    score       the world's own running score, which may start above 0
     terminated  the world ended: won, lost, dead
     truncated   cut off by a limit of the world's own: the state has a future that nobody saw
     """

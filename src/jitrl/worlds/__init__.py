@@ -37,7 +37,10 @@ class World(Protocol):
         """Seconds spent so far, by what they were spent on."""
 
     def reset(self, seed: int) -> Observation:
-        """Begin an episode. `seed` (>= 1) fixes all that is random in the world."""
+        """Begin an episode. `seed` (>= 1) fixes all that is random in the world.
+
+        Raises InvalidValue for a seed below 1.
+        """
 
     def step(self, action: str) -> Observation:
         """Take one of the `actions` of the last observation.

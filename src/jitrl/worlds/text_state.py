@@ -18,22 +18,25 @@ class TextGameState:
     def __init__(self, room: str, inventory: str = "") -> None:
         self._progress: list[str] = []
         self._path: list[str] = []
-        # _places[i] is where the path stood before its i-th action, None once a loop back there
-        # would skip a change of score
-        self._places: list[tuple[str, str] | None] = []
-        self._place = (room, inventory)
+        # place -> how long the path was there, since the last change of the score: no loop is cut
+        # across one
+        self._lengths: dict[tuple[str, str], int] = {}
+        self._move_to((room, inventory))
 
     def add(self, action: str, room: str, inventory: str, reward: float) -> None:
         """Take note of one step: its action, where it led, and what it earned."""
         self._path.append(action)
-        self._places.append(self._place)
-        self._place = (room, inventory)
         if reward:
             self._progress.append(f"{reward:+g} {action}")
-            self._places = [None] * len(self._path)
-        elif self._place in self._places:
-            start = self._places.index(self._place)
-            del self._path[start:], self._places[start:]
+            self._lengths.clear()
+        self._move_to((room, inventory))
+
+    def _move_to(self, place: tuple[str, str]) -> None:
+        self._place = place
+        length = self._lengths.setdefault(place, len(self._path))
+        if length < len(self._path):
+            del self._path[length:]
+            self._lengths = {p: n for p, n in self._lengths.items() if n <= length}
 
     @property
     def state(self) -> State:

@@ -1,0 +1,277 @@
+"""The conformance kit of a memory: `check_store` on yours says whether it keeps the contract."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+
+from jitrl.memory import Memory
+from jitrl.records import Episode, State, Step
+
+Opener = Callable[[], Memory]
+_THREADS = 4
+_EACH = 5
+
+
+def check_store(open: Opener) -> None:
+    """Check an implementation of `jitrl.memory.Memory`; AssertionError names what it violates.
+
+    open  opens the same store anew at each call, also while it is open already. The store is empty
+          at first, and full of odd episodes in the end. A memory whose `path` is None lives in RAM:
+          each call opens another one, and what sharing and reopening should show is left out.
+
+    >>> from jitrl.memory import SqliteMemory
+    >>> check_store(SqliteMemory)
+    """
+    with _opened(open) as memory:
+        shared = memory.path is not None
+        _check_empty(memory)
+        _check_round_trip(memory)
+        _check_once(memory)
+        _check_order(memory)
+        _check_whole_or_not_at_all(memory)
+        _check_threads(memory)
+        if shared:
+            _check_sharing(memory, open)
+        held = list(memory.episodes())
+    _check_closed(memory)
+    if shared:
+        with _opened(open) as memory:
+            _compare(held, list(memory.episodes()), "after closing and reopening,")
+
+
+@contextmanager
+def _opened(open: Opener) -> Iterator[Memory]:
+    memory = open()
+    for name in ("append", "episodes", "close", "__len__"):
+        assert callable(getattr(memory, name, None)), f"a memory must have a method {name}()"
+    with closing(memory):
+        assert hasattr(memory, "path"), "a memory must have an attribute `path`: a text, or None"
+        assert memory.path is None or isinstance(memory.path, str), (
+            f"path must be a text, or None for a memory in RAM, got {memory.path!r}"
+        )
+        yield memory
+
+
+def _check_empty(memory: Memory) -> None:
+    held = len(memory)
+    assert held == 0, f"check_store needs a store that is empty at first, len() is {held}"
+    assert not list(memory.episodes()), "episodes() of an empty memory must yield nothing"
+
+
+def _check_round_trip(memory: Memory) -> None:
+    expected = list(_odd_episodes())
+    for episode in expected:
+        _append(memory, episode)
+    _compare(expected, list(memory.episodes()), "as stored,")
+
+
+def _check_once(memory: Memory) -> None:
+    before = list(memory.episodes())
+    other = Episode(before[0].id, "another task", (_step(99),))
+    for episode in (before[0], other):
+        stored = memory.append(episode)
+        assert stored is False, (
+            f"append() of an id that is stored already must return False, got {stored!r}"
+        )
+    _compare(before, list(memory.episodes()), "after append() of an id that is stored already,")
+    _check_len(memory, len(before))
+
+
+def _check_order(memory: Memory) -> None:
+    begun = memory.episodes()
+    next(begun)
+    for i in (9, 1, 5):  # not the order of their ids
+        _append(memory, _episode(f"order-{i}"))
+    everything = list(memory.episodes())
+    last = [episode.id for episode in everything[-3:]]
+    assert last == ["order-9", "order-1", "order-5"], (
+        f"episodes() must follow the order of storing, got {last}"
+    )
+    for after in range(len(everything) + 2):
+        rest = [episode.id for episode in memory.episodes(after)]
+        wanted = [episode.id for episode in everything[after:]]
+        assert rest == wanted, (
+            f"episodes(after={after}) must leave out the first {after}, got {len(rest)} of "
+            f"{len(everything)} episodes, from {rest[:1]}"
+        )
+    rest = [episode.id for episode in begun]
+    start = [episode.id for episode in everything[1 : 1 + len(rest)]]
+    assert rest == start, "an iteration under way must survive an append() in between"
+
+
+def _check_whole_or_not_at_all(memory: Memory) -> None:
+    before = list(memory.episodes())
+    unreadable = _Unreadable()
+    steps = (_step(0), _step(1), _step(2, state=unreadable), _step(3))
+    try:
+        memory.append(Episode("half", "a state that cannot be read", steps))
+    except Exception:  # noqa: BLE001
+        pass
+    else:
+        raise AssertionError("append() must raise where a step cannot be read, it returned")
+    _compare(before, list(memory.episodes()), "after an append() that failed midway,")
+    _check_len(memory, len(before))
+    _append(memory, _episode("half"))
+
+
+def _check_threads(memory: Memory) -> None:
+    before = len(memory)
+    start = threading.Barrier(_THREADS)
+    answers: list[bool] = []
+    errors: list[BaseException] = []
+
+    def write(name: int) -> None:
+        try:
+            start.wait()
+            answers.append(memory.append(_episode("raced")))
+            for i in range(_EACH):
+                _append(memory, _episode(f"thread-{name}-{i}"))
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, f"append() from several threads must work, it raised {errors[0]!r}"
+    assert sorted(answers) == [False] * (_THREADS - 1) + [True], (
+        f"append() of one id by {_THREADS} threads must return True once, got {answers}"
+    )
+    ids = [episode.id for episode in memory.episodes()][before:]
+    wanted = {f"thread-{name}-{i}" for name in range(_THREADS) for i in range(_EACH)} | {"raced"}
+    assert sorted(ids) == sorted(wanted), (
+        f"append() from several threads must store each episode once: {len(wanted)} were "
+        f"acknowledged, {len(ids)} are there, {len(set(ids))} of them different"
+    )
+
+
+def _check_sharing(memory: Memory, open: Opener) -> None:
+    with _opened(open) as other:
+        _compare(list(memory.episodes()), list(other.episodes()), "opened a second time,")
+        for writer, reader, name in ((other, memory, "second"), (memory, other, "first")):
+            _append(writer, _episode(f"by-the-{name}"))
+            _compare(
+                list(writer.episodes()),
+                list(reader.episodes()),
+                f"after append() by the {name} of two that are open,",
+            )
+            stored = reader.append(_episode(f"by-the-{name}"))
+            assert stored is False, (
+                f"append() of an id that another handle has stored must return False, got {stored}"
+            )
+
+
+def _check_closed(memory: Memory) -> None:
+    try:
+        memory.close()
+    except Exception as error:
+        raise AssertionError(f"close() must be harmless when called twice: {error!r}") from error
+
+
+def _append(memory: Memory, episode: Episode) -> None:
+    before = len(memory)
+    stored = memory.append(episode)
+    assert stored is True, f"append() of a new episode must return True, got {stored!r}"
+    now = len(memory)
+    assert now > before, f"len() must count an episode that is stored: {before} before, {now} after"
+
+
+def _check_len(memory: Memory, wanted: int) -> None:
+    held = len(memory)
+    assert held == wanted, f"len() must be the number of stored episodes: {wanted}, got {held}"
+
+
+def _compare(wanted: list[Episode], got: list[Episode], when: str) -> None:
+    ids, found = [episode.id for episode in wanted], [episode.id for episode in got]
+    assert ids == found, f"{when} episodes() must yield {len(ids)} episodes, got {len(found)}" + (
+        "" if len(ids) != len(found) else ", in another order"
+    )
+    for one, other in zip(wanted, got, strict=True):
+        _compare_fields(f"{when} episode {one.id!r}", one, other, Episode)
+        for t, (step, found_step) in enumerate(zip(one.steps, other.steps, strict=True)):
+            _compare_fields(f"{when} step {t} of episode {one.id!r}", step, found_step, Step)
+
+
+def _compare_fields(what: str, one: object, other: object, kind: type[Episode | Step]) -> None:
+    assert isinstance(other, kind), f"{what} must be a {kind.__name__}, got {type(other).__name__}"
+    for field in fields(kind):
+        left, right = getattr(one, field.name), getattr(other, field.name)
+        same = isinstance(right, type(left)) or field.name in ("before", "after", "provenance")
+        if field.name == "steps" and same and len(left) == len(right):
+            continue  # they are compared one by one
+        assert same and left == right, (
+            f"{what}: {field.name} was {_short(left)}, came back as {_short(right)}"
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+class _Unreadable(State):
+    """A state whose texts cannot be read: what breaks an append() in the middle."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> str:
+        raise ZeroDivisionError("this state cannot be read")
+
+    def __iter__(self) -> Iterator[str]:
+        raise ZeroDivisionError("this state cannot be read")
+
+
+def _step(t: int, **changes: object) -> Step:
+    values: dict[str, object] = {
+        "state": State(room=f"room {t}"),
+        "action": f"action {t}",
+        "reward": float(t),
+        "behaviour_logprob": -0.5,
+        "before": {f"action {t}": 0.25, "wait": 0.75},
+        "after": {f"action {t}": 0.75, "wait": 0.25},
+        "changed": True,
+        "preset": "default",
+        "seed": 7,
+    }
+    return Step(**(values | changes))  # type: ignore[arg-type]
+
+
+def _episode(id: str) -> Episode:
+    return Episode(id, "a task", (_step(0), _step(1)), provenance={"world": "check_store"})
+
+
+def _odd_episodes() -> Iterator[Episode]:
+    """Yield what users do store, and a careless store loses."""
+    yield _episode("plain")
+    yield Episode("no steps", "", ())
+    yield Episode("0", "the end", (_step(0),), terminated=True, final_state=State(room="hell"))
+    yield Episode("cut off", "no state", (_step(0),), final_state=State())
+    texts = (
+        "",
+        " ",
+        "\n\r\t",
+        "a\0b",
+        "'; DROP TABLE episodes; --",
+        "Ünï¢ödé 北 🏔 \u202e",
+        "\\u0000",
+    )
+    for i, text in enumerate(texts):
+        state = State(**{"self": text, "class": text, "a b": text, "": text, text: "named by it"})
+        step = _step(i, state=state, action=text, before={text: 1.0}, after={text: 1.0})
+        yield Episode(f"text {i}: {text}", text, (step,), provenance={text: text})
+    numbers = (0.1 + 0.2, 5e-324, -1.7976931348623157e308, 1e16 + 2.0, 123456789.123456789)
+    yield Episode(
+        "numbers",
+        "exact to the last bit",
+        tuple(
+            _step(t, reward=x, behaviour_logprob=-abs(x), before={"a": x}, seed=2**63 - 1)
+            for t, x in enumerate(numbers)
+        ),
+    )
+    same = _step(0, changed=False)
+    yield Episode("repeated", "the same step again and again", (same, same, same))
+    yield Episode("long", "in order", tuple(_step(t) for t in range(120)))

@@ -1,0 +1,334 @@
+"""The kit accepts what keeps the contract, and names what is broken in what does not."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from jitrl.memory import SqliteMemory
+from jitrl.records import State
+from jitrl.testing.stores import check_store
+
+
+class ListMemory:
+    """The smallest memory: a list. Several handles may share one."""
+
+    def __init__(self, held=None, path="a list"):
+        self.held = [] if held is None else held
+        self.path = path
+        self.lock = threading.Lock()
+
+    def append(self, episode):
+        with self.lock:
+            if any(other.id == episode.id for other in self.held):
+                return False
+            for step in episode.steps:
+                dict(step.state)
+            self.held.append(episode)
+            return True
+
+    def episodes(self, after=0):
+        while after < len(self.held):
+            yield self.held[after]
+            after += 1
+
+    def __len__(self):
+        return len(self.held)
+
+    def close(self):
+        pass
+
+
+def shared(kind, *args):
+    """An opener whose handles share one list and one lock."""
+    held, lock = [], threading.Lock()
+
+    def open_():
+        memory = kind(held, *args)
+        memory.lock = lock
+        return memory
+
+    return open_
+
+
+def test_a_plain_list_keeps_the_contract():
+    check_store(shared(ListMemory))
+
+
+def test_a_list_in_ram_keeps_the_contract():
+    check_store(lambda: ListMemory(path=None))
+
+
+def test_the_sqlite_memory_keeps_the_contract_in_a_file(tmp_path):
+    check_store(lambda: SqliteMemory(tmp_path / "memory.db"))
+
+
+def test_the_sqlite_memory_keeps_the_contract_in_ram():
+    check_store(SqliteMemory)
+
+
+def test_the_sqlite_memory_keeps_the_contract_against_power_failures(tmp_path):
+    check_store(lambda: SqliteMemory(tmp_path / "memory.db", durability="power"))
+
+
+class SaysNothing(ListMemory):
+    def append(self, episode):
+        super().append(episode)
+
+
+class StoresTwice(ListMemory):
+    def append(self, episode):
+        with self.lock:
+            for step in episode.steps:
+                dict(step.state)
+            self.held.append(episode)
+            return True
+
+
+class Overwrites(ListMemory):
+    def append(self, episode):
+        stored = super().append(episode)
+        if not stored:
+            place = [other.id for other in self.held].index(episode.id)
+            self.held[place] = episode
+        return stored
+
+
+class SortsById(ListMemory):
+    def append(self, episode):
+        stored = super().append(episode)
+        if episode.id == "order-5":  # the last of three
+            self.held[-3:] = sorted(self.held[-3:], key=lambda episode: episode.id)
+        return stored
+
+
+class IgnoresAfter(ListMemory):
+    def episodes(self, after=0):
+        yield from list(self.held)
+
+
+class CountsFromOne(ListMemory):
+    def __len__(self):
+        return len(self.held) + 1
+
+
+class ForgetsToCount(ListMemory):
+    def __len__(self):
+        return min(len(self.held), 5)
+
+
+class LosesTheEnd(ListMemory):
+    def append(self, episode):
+        return super().append(replace(episode, final_state=None))
+
+
+class LosesTermination(ListMemory):
+    def append(self, episode):
+        return super().append(replace(episode, terminated=False))
+
+
+class LosesProvenance(ListMemory):
+    def append(self, episode):
+        return super().append(replace(episode, provenance={}))
+
+
+class KeepsStepsInAList(ListMemory):
+    def append(self, episode):
+        return super().append(replace(episode, steps=list(episode.steps)))
+
+
+class CutsAtNul(ListMemory):
+    def append(self, episode):
+        steps = tuple(replace(s, action=s.action.partition("\0")[0]) for s in episode.steps)
+        return super().append(replace(episode, steps=steps))
+
+
+class RoundsRewards(ListMemory):
+    def append(self, episode):
+        steps = tuple(replace(s, reward=round(s.reward, 6)) for s in episode.steps)
+        return super().append(replace(episode, steps=steps))
+
+
+class StoresNumbersForTruth(ListMemory):
+    def append(self, episode):
+        steps = tuple(replace(s, changed=int(s.changed)) for s in episode.steps)
+        return super().append(replace(episode, steps=steps))
+
+
+class DropsEmptyFields(ListMemory):
+    def append(self, episode):
+        steps = tuple(
+            replace(s, state=State(**{name: text for name, text in s.state.items() if text}))
+            for s in episode.steps
+        )
+        return super().append(replace(episode, steps=steps))
+
+
+class DropsRepeatedSteps(ListMemory):
+    def append(self, episode):
+        steps = []
+        for step in episode.steps:
+            if step not in steps:
+                steps.append(step)
+        return super().append(replace(episode, steps=tuple(steps)))
+
+
+class StoresHalves(ListMemory):
+    def append(self, episode):
+        try:
+            return super().append(episode)
+        except ZeroDivisionError:
+            self.held.append(replace(episode, steps=episode.steps[:2]))
+            raise
+
+
+class SwallowsErrors(ListMemory):
+    def append(self, episode):
+        try:
+            return super().append(episode)
+        except ZeroDivisionError:
+            return False
+
+
+class StopsAfterAnError(ListMemory):
+    broken = False
+
+    def append(self, episode):
+        if self.broken:
+            return False
+        try:
+            return super().append(episode)
+        except ZeroDivisionError:
+            self.broken = True
+            raise
+
+
+class OnlyForItsThread(ListMemory):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.owner = threading.get_ident()
+
+    def append(self, episode):
+        if threading.get_ident() != self.owner:
+            raise RuntimeError("not my thread")
+        return super().append(episode)
+
+
+class ClosesOnce(ListMemory):
+    closed = False
+
+    def close(self):
+        if self.closed:
+            raise RuntimeError("closed already")
+        self.closed = True
+
+
+class HasAnOddPath(ListMemory):
+    def __init__(self, held=None):
+        super().__init__(held, path=b"bytes")
+
+
+BROKEN = [
+    (SaysNothing, r"append\(\) of a new episode must return True, got None"),
+    (StoresTwice, r"id that is stored already must return False, got True"),
+    (Overwrites, r"after append\(\) of an id that is stored already, episode 'plain': task was"),
+    (SortsById, r"follow the order of storing, got \['order-1', 'order-5', 'order-9'\]"),
+    (IgnoresAfter, r"episodes\(after=1\) must leave out the first 1"),
+    (CountsFromOne, r"a store that is empty at first, len\(\) is 1"),
+    (ForgetsToCount, r"len\(\) must count an episode that is stored: 5 before, 5 after"),
+    (LosesTheEnd, r"episode '0': final_state was State\(room='hell'\), came back as None"),
+    (LosesTermination, r"episode '0': terminated was True, came back as False"),
+    (LosesProvenance, r"episode 'plain': provenance was .* came back as {}"),
+    (KeepsStepsInAList, r"episode 'plain': steps was \(Step.*, came back as \[Step"),
+    (CutsAtNul, r"action was 'a\\x00b', came back as 'a'"),
+    (RoundsRewards, r"reward was 0.30000000000000004, came back as 0.3"),
+    (StoresNumbersForTruth, r"changed was True, came back as 1"),
+    (DropsEmptyFields, r"state was State\(.*came back as State\(='named by it'\)"),
+    (DropsRepeatedSteps, r"episode 'repeated': steps was"),
+    (StoresHalves, r"after an append\(\) that failed midway, episodes\(\) must yield"),
+    (SwallowsErrors, r"append\(\) must raise where a step cannot be read, it returned"),
+    (StopsAfterAnError, r"append\(\) of a new episode must return True, got False"),
+    (OnlyForItsThread, r"from several threads must work, it raised RuntimeError\('not my thread'"),
+    (ClosesOnce, r"close\(\) must be harmless when called twice: RuntimeError\('closed already'"),
+    (HasAnOddPath, r"path must be a text, or None for a memory in RAM, got b'bytes'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "violation"), BROKEN, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_what_is_broken_is_named(kind, violation):
+    with pytest.raises(AssertionError, match=violation):
+        check_store(shared(kind))
+
+
+def test_a_memory_that_forgets_when_it_is_closed_is_named():
+    with pytest.raises(AssertionError, match=r"opened a second time, episodes\(\) must yield"):
+        check_store(ListMemory)
+
+
+class Cleared(ListMemory):
+    def close(self):
+        self.held.clear()
+
+
+def test_a_memory_that_loses_everything_on_closing_is_named():
+    held = []
+    opened = []
+
+    def open_():
+        opened.append(Cleared(held) if not opened else ListMemory(held))
+        return opened[-1]
+
+    with pytest.raises(AssertionError, match="after closing and reopening, episodes"):
+        check_store(open_)
+
+
+class Snapshot(ListMemory):
+    """Another handle that sees what there was when it was opened, and no more."""
+
+    def __init__(self, held):
+        super().__init__(list(held))
+
+
+def test_a_handle_that_does_not_see_the_others_episodes_is_named():
+    held = []
+    opened = []
+
+    def open_():
+        opened.append(Snapshot(held) if opened else ListMemory(held))
+        return opened[-1]
+
+    with pytest.raises(AssertionError, match="by the second of two that are open, episodes"):
+        check_store(open_)
+
+
+@pytest.mark.parametrize("missing", ["append", "episodes", "close", "path"])
+def test_a_missing_part_of_the_contract_is_named(missing):
+    class Partial:
+        path = None
+
+        def append(self, episode):
+            return True
+
+        def episodes(self, after=0):
+            return iter(())
+
+        def __len__(self):
+            return 0
+
+        def close(self):
+            pass
+
+    delattr(Partial, missing)
+    with pytest.raises(AssertionError, match=missing):
+        check_store(Partial)
+
+
+def test_a_store_that_is_in_use_is_refused(tmp_path):
+    path = tmp_path / "memory.db"
+    check_store(lambda: SqliteMemory(path))
+    with pytest.raises(AssertionError, match="a store that is empty at first"):
+        check_store(lambda: SqliteMemory(path))
