@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from jitrl.errors import InvalidValue
 
 LARGEST_REWARD = 1e100
@@ -14,7 +16,7 @@ def finite(name: str, value: object, largest: float = math.inf) -> float:
     """Return `value` as a float if it is a finite real number within +-`largest`."""
     limit = "" if math.isinf(largest) else f" within +-{largest:g}"
     rule = f"must be a finite real number{limit}"
-    if isinstance(value, bool | str | bytes):
+    if isinstance(value, bool | np.bool_ | str | bytes | bytearray):
         raise InvalidValue(name, value, rule)
     try:
         number = float(value)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from jitrl import released, update
@@ -70,6 +70,9 @@ class Learner:
         clock: Callable[[], float] = time.time,
         **overrides: object,
     ) -> None:
+        given = memory is None or isinstance(memory, str | os.PathLike)
+        if not given and not callable(getattr(memory, "episodes", None)):
+            raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
         self.preset = find_preset(preset, **overrides)
         self.seed = count("seed", seed)
         self.frozen = frozen
@@ -103,20 +106,15 @@ class Learner:
         id          names the stored episode; by default a new UUID
         provenance  name -> text, added to the learner's
         """
+        task = text("task", task)
+        id = uuid.uuid4().hex if id is None else text("id", id)
+        provenance = self.provenance | _texts("provenance", provenance or {})
         with self._lock:
             self._refresh()
-            if number is None:
-                number = self._next
-            self._next = max(self._next, count("number", number) + 1)
+            number = self._next if number is None else count("number", number)
+            self._next = max(self._next, number + 1)
             seen = len(self._index)
-        return LiveEpisode(
-            self,
-            task=text("task", task),
-            number=number,
-            id=uuid.uuid4().hex if id is None else text("id", id),
-            provenance=self.provenance | _texts("provenance", provenance or {}),
-            seen=seen,
-        )
+        return LiveEpisode(self, task=task, number=number, id=id, provenance=provenance, seen=seen)
 
     def close(self) -> None:
         """Close the memory, if this learner opened it; calling it twice is harmless."""
@@ -143,8 +141,8 @@ class Learner:
 
     def store(self, episode: Episode) -> None:
         """Append an episode to the memory, unless it is frozen; durable on return."""
-        if not self.frozen:
-            self.memory.append(episode)
+        if not self.frozen and not self.memory.append(episode):
+            log.warning("episode %s is not stored: one with its id is there", episode.id)
 
     def now(self) -> str:
         """Return the time of the learner's clock, ISO 8601 in UTC."""
@@ -231,10 +229,11 @@ class LiveEpisode:
         t = len(self._steps)
         beta = preset.beta.at(self.number) if isinstance(preset.beta, Ramp) else preset.beta
         neighbours = self.learner.neighbours(state, t, self._seen)
-        self._pending = decide(
-            state, _scores(candidates), neighbours, preset, beta, self._draws, score
+        decision = decide(state, _scores(candidates), neighbours, preset, beta, self._draws, score)
+        self._pending = replace(  # what is stored is ours, whatever becomes of the caller's
+            decision, before=dict(decision.before), after=dict(decision.after)
         )
-        return self._pending
+        return decision
 
     def record(self, reward: float, terminated: bool = False, state: State | None = None) -> None:
         """Record what the chosen action earned.
@@ -337,16 +336,18 @@ class LiveEpisode:
             steps=tuple(self._steps),
             terminated=self.terminated,
             final_state=self._final_state,
-            provenance=MappingProxyType({**self._provenance, **versions}),
+            provenance={**self._provenance, **versions},
         )
 
 
 def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:
     """Return the candidates as Scores, checked."""
-    if isinstance(candidates, Scores):
-        given, guarantee = candidates.candidates, candidates.guarantee
-    else:
-        given, guarantee = tuple(candidates), "given"
+    listed = candidates.candidates if isinstance(candidates, Scores) else candidates
+    guarantee = candidates.guarantee if isinstance(candidates, Scores) else "given"
+    try:
+        given = tuple(listed)
+    except TypeError as error:
+        raise InvalidValue("candidates", listed, "must hold jitrl.Candidate objects") from error
     if not given:
         raise InvalidValue("candidates", list(given), "must hold at least one candidate")
     checked: dict[str, Candidate] = {}
@@ -372,6 +373,8 @@ def _state(name: str, state: object) -> State:
 
 
 def _texts(name: str, given: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise InvalidValue(name, given, "must be a mapping from name to text")
     return {text(name, key): text(f"{name} {key!r}", value) for key, value in given.items()}
 
 

@@ -507,8 +507,8 @@ def test_a_decision_prints_what_is_needed_to_see_why(name):
         assert f"{decision.after[action]:.1%}" in line
         assert f"{decision.values[action].Q:.3g}" in line
         assert f"{decision.values[action].advantage:.3f}" in line
-        mark = ">" if action == decision.action else "+" if action in decision.joined else " "
-        assert line[2] == mark
+        assert (line[1] == ">") == (action == decision.action)
+        assert (line[2] == "+") == (action in decision.joined)
 
 
 def test_a_decision_of_an_empty_memory_prints_that_it_abstained():

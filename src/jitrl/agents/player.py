@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from jitrl.checks import count
 from jitrl.errors import InvalidValue
 from jitrl.learner import Learner
 from jitrl.records import Decision, Observation
@@ -64,6 +65,7 @@ def play(
     """
     if steps < 1:
         raise InvalidValue("steps", steps, "must be at least 1")
+    count("number", number)
     started, world_before = clock(), dict(world.seconds)
     learner_seconds = kl = 0.0
     changed = abstained = t = 0

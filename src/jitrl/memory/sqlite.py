@@ -10,14 +10,15 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 from urllib.parse import quote
 
+from jitrl.checks import finite
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.records import Episode, State, Step
 
@@ -25,6 +26,7 @@ Durability = Literal["process", "power"]
 APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
 SCHEMA_VERSION = 1
 _WAIT_SECONDS = 60.0
+_SMALLEST = 512  # bytes of a database that is not empty
 _SCHEMA = """
 CREATE TABLE states (
     id      INTEGER PRIMARY KEY,
@@ -80,16 +82,30 @@ class SqliteMemory:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
-        with self._errors():
-            self._db = _connect(self.path, readonly)
-            self._prepare(durability, readonly)
+        try:
+            with self._errors():
+                self._db = _connect(self.path, readonly)
+                self._prepare(durability, readonly)
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, episode: Episode) -> bool:
         """Store an episode in one transaction; see `jitrl.memory.Memory.append`."""
         with self._transaction() as db:
             held = db.execute("SELECT 1 FROM episodes WHERE id = ?", (episode.id,)).fetchone()
             if held is None:
-                _insert(db, episode)
+                try:
+                    _insert(db, episode)
+                except (
+                    TypeError,
+                    ValueError,
+                    OverflowError,
+                    sqlite3.ProgrammingError,
+                ) as error:
+                    raise InvalidValue(
+                        "episode", episode.id, f"cannot be stored: {error}"
+                    ) from error
             return held is None
 
     def episodes(self, after: int = 0) -> Iterator[Episode]:
@@ -97,10 +113,14 @@ class SqliteMemory:
 
         Each episode is read when it is asked for: no lock is held in between.
         """
+        after = max(after, 0)
         while True:
             with self._errors():
-                episode = _read(self._connection(), after + 1)
+                stored = len(self)  # before the look: others may store at any time
+                episode = _read(self._connection(), after + 1, self._name)
             if episode is None:
+                if after < stored:
+                    raise NotAMemory(_damaged(self._name, f"episode {after + 1} is missing"))
                 return
             yield episode
             after += 1
@@ -112,19 +132,23 @@ class SqliteMemory:
 
     def close(self) -> None:
         """Close the file; calling it twice is harmless."""
+        if self._pid != os.getpid():
+            return  # the connection belongs to the process that opened it
         with self._lock:
-            if self._db is not None and self._pid == os.getpid():
+            if self._db is not None:
                 self._db.close()
             self._db = None
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             raise MemoryUnavailable(f"memory {self._name} is closed: open it again")
+        return self._db
+
+    def _not_forked(self) -> None:
         if self._pid != os.getpid():
             raise MemoryUnavailable(
                 f"memory {self._name} was opened before this process was forked: open it anew here"
             )
-        return self._db
 
     @property
     def _name(self) -> str:
@@ -135,8 +159,8 @@ class SqliteMemory:
         """Hold the write lock of the file; commit at the end, roll back on any exception."""
         with self._errors():
             db = self._connection()
-            db.execute("BEGIN IMMEDIATE")
             try:
+                db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -147,21 +171,26 @@ class SqliteMemory:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Hold the lock of this object; turn SQLite's errors into ours."""
+        self._not_forked()  # before the lock: a fork may have copied it held, for ever
         with self._lock:
             try:
                 yield
+            except UnicodeDecodeError as error:  # even SQLite's message quotes the damaged text
+                raise NotAMemory(_damaged(self._name, "a text that cannot be decoded")) from error
             except sqlite3.Error as error:
                 raise _translated(error, self._name) from error
 
     def _prepare(self, durability: Durability, readonly: bool) -> None:
         db = self._connection()
+        db.execute("BEGIN")  # one look at all three: another process may be creating the file
         held = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         mark = db.execute("PRAGMA application_id").fetchone()[0]
-        if mark != APPLICATION_ID and (held or readonly):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        db.execute("COMMIT")
+        if mark != APPLICATION_ID and (held or mark or version or readonly):
             raise NotAMemory(
                 f"{self._name} is a database, but not a memory of jitrl: choose another path"
             )
-        version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise NewerMemory(
                 f"memory {self._name} has schema version {version}, this jitrl reads up to "
@@ -169,7 +198,7 @@ class SqliteMemory:
             )
         if readonly:
             return
-        db.execute("PRAGMA journal_mode = WAL")
+        _use_wal(db)
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute("PRAGMA foreign_keys = ON")
         with self._transaction():  # several processes may create one file: the first one does
@@ -184,26 +213,64 @@ def _connect(path: str | None, readonly: bool) -> sqlite3.Connection:
     """Open the file without reading it; autocommit, so that transactions are ours alone."""
     if path is None:
         target = ":memory:"
+    elif "\0" in path:
+        raise MemoryUnavailable(f"memory {path!r} cannot be a path: leave out the NUL character")
     else:
-        if readonly and not Path(path).is_file():
-            raise MemoryUnavailable(f"no memory at {path!r}: check the path")
-        if not Path(path).absolute().parent.is_dir():
-            raise MemoryUnavailable(f"the folder of memory {path!r} does not exist: create it")
-        if Path(path).is_dir():
-            raise MemoryUnavailable(f"memory {path!r} is a folder: name a file")
-        target = f"file:{quote(str(Path(path).absolute()))}?mode={'ro' if readonly else 'rwc'}"
-        if readonly and not os.access(Path(path).absolute().parent, os.W_OK):
-            target += "&immutable=1"  # no place for the shared-memory file of WAL mode
+        try:
+            target = _target(Path(path), readonly)
+        except OSError as error:
+            raise MemoryUnavailable(f"memory {path!r}: {error.strerror}: check the path") from error
     return sqlite3.connect(
-        target, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        target,
+        uri=True,
+        timeout=_WAIT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
+
+
+def _target(path: Path, readonly: bool) -> str:
+    """Return the address of the file for SQLite, after a look at what is there."""
+    folder = path.absolute().parent
+    if readonly and not path.is_file():
+        raise MemoryUnavailable(f"no memory at {str(path)!r}: check the path")
+    if not folder.is_dir():
+        raise MemoryUnavailable(f"the folder of memory {str(path)!r} does not exist: create it")
+    if path.is_dir():
+        raise MemoryUnavailable(f"memory {str(path)!r} is a folder: name a file")
+    if path.is_file() and 0 < path.stat().st_size < _SMALLEST:
+        raise NotAMemory(_damaged(repr(str(path)), "too short"))  # SQLite overwrites one byte
+    if not readonly and path.exists() and not os.access(path, os.W_OK):
+        raise MemoryUnavailable(
+            f"memory {str(path)!r} is read-only: make it writable, or open it frozen"
+        )
+    target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rwc'}"
+    log = path.with_name(f"{path.name}-wal")
+    if readonly and not os.access(folder, os.W_OK) and not log.exists():
+        target += "&immutable=1"  # no place for the shared-memory file of WAL mode
+    return target
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """Switch to WAL mode. SQLite does not wait for other openers here, so this does."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _translated(error: sqlite3.Error, name: str) -> Exception:
     """Return our exception for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return NotAMemory(f"{name} is not a memory of jitrl, or it is damaged ({error})")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+        return NotAMemory(_damaged(name, str(error)))
+    if not code and isinstance(error, sqlite3.OperationalError):  # a text that is not UTF-8
+        return NotAMemory(_damaged(name, "a text that cannot be decoded"))
     remedies = {
         sqlite3.SQLITE_FULL: "free some disk space and store again",
         sqlite3.SQLITE_READONLY: "make the file and its folder writable, or open it frozen",
@@ -215,12 +282,26 @@ def _translated(error: sqlite3.Error, name: str) -> Exception:
     return MemoryUnavailable(f"memory {name}: {error}: {remedy}")
 
 
+def _damaged(name: str, what: str) -> str:
+    return (
+        f"{name} is not a memory of jitrl, or it is damaged ({what}): "
+        "name another path, or restore a copy"
+    )
+
+
 def _insert(db: sqlite3.Connection, episode: Episode) -> None:
     final = None if episode.final_state is None else _intern(db, episode.final_state)
     seq = db.execute("SELECT coalesce(max(seq), 0) + 1 FROM episodes").fetchone()[0]
     db.execute(
         "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?)",
-        (seq, episode.id, episode.task, episode.terminated, final, _dump(episode.provenance)),
+        (
+            seq,
+            episode.id,
+            episode.task,
+            episode.terminated,
+            final,
+            _dump(episode.provenance),
+        ),
     )
     rows = (
         (
@@ -228,13 +309,13 @@ def _insert(db: sqlite3.Connection, episode: Episode) -> None:
             t,
             _intern(db, step.state),
             step.action,
-            step.reward,
-            step.behaviour_logprob,
+            finite("reward", step.reward),
+            finite("behaviour_logprob", step.behaviour_logprob),
             _dump(step.before),
             _dump(step.after),
-            step.changed,
+            bool(step.changed),
             step.preset,
-            step.seed,
+            int(step.seed),
         )
         for t, step in enumerate(episode.steps)
     )
@@ -248,12 +329,20 @@ def _intern(db: sqlite3.Connection, state: State) -> int:
     row = db.execute("SELECT id FROM states WHERE digest = ?", (digest,)).fetchone()
     if row is None:
         row = db.execute(
-            "INSERT INTO states (digest, fields) VALUES (?, ?) RETURNING id", (digest, text)
+            "INSERT INTO states (digest, fields) VALUES (?, ?) RETURNING id",
+            (digest, text),
         ).fetchone()
     return int(row[0])
 
 
-def _read(db: sqlite3.Connection, seq: int) -> Episode | None:
+def _read(db: sqlite3.Connection, seq: int, name: str) -> Episode | None:
+    try:
+        return _parsed(db, seq)
+    except (TypeError, ValueError) as error:
+        raise NotAMemory(_damaged(name, f"episode {seq}: {error}")) from error
+
+
+def _parsed(db: sqlite3.Connection, seq: int) -> Episode | None:
     head = db.execute(
         "SELECT episodes.id, task, terminated, fields, provenance FROM episodes "
         "LEFT JOIN states ON states.id = final_state WHERE seq = ?",
@@ -272,8 +361,8 @@ def _read(db: sqlite3.Connection, seq: int) -> Episode | None:
             action=action,
             reward=reward,
             behaviour_logprob=logprob,
-            before=MappingProxyType(json.loads(before)),
-            after=MappingProxyType(json.loads(after)),
+            before=json.loads(before),
+            after=json.loads(after),
             changed=bool(changed),
             preset=preset,
             seed=seed,
@@ -287,7 +376,7 @@ def _read(db: sqlite3.Connection, seq: int) -> Episode | None:
         steps=steps,
         terminated=bool(terminated),
         final_state=None if final is None else State(**json.loads(final)),
-        provenance=MappingProxyType(json.loads(provenance)),
+        provenance=json.loads(provenance),
     )
 
 
