@@ -96,7 +96,7 @@ def run(
 def demo(
     world: Annotated[str, typer.Option(help="What is played.")] = DEMO_WORLD,
     episodes: Annotated[int, typer.Option(help="Episodes of each run.")] = EPISODES,
-    seeds: Annotated[int, typer.Option(help="Runs with memory, and as many without.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Runs with memory, and as many without.")] = 10,
     steps: Annotated[int, typer.Option(help="At most so many in an episode.")] = 50,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the report.")] = Path(
         "runs", "demo"
