@@ -1,0 +1,254 @@
+"""The embedded memory: what is no memory, or damaged, is named, and left as it was."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_kit import episode, names, sql, step
+
+from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory
+from jitrl.memory import SqliteMemory
+from jitrl.memory.sqlite import SCHEMA_VERSION
+from jitrl.records import State
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "memory.db"
+
+
+# --- what is no memory --------------------------------------------------------------------------
+
+
+def refused(path, kind, *, readonly=False):
+    """The message with which opening `path` fails: one line, which names the path and a remedy.
+
+    The file is as it was, and a writer leaves nothing beside it.
+    """
+    held = path.read_bytes() if path.is_file() else None
+    beside = names(path.parent) if path.parent.is_dir() and not readonly else None
+    with pytest.raises(kind) as caught:
+        SqliteMemory(path, readonly=readonly)
+    message = str(caught.value)
+    assert type(caught.value) is kind
+    assert str(path) in message
+    assert "\n" not in message
+    assert ": " in message
+    if held is not None:
+        assert path.read_bytes() == held
+    if beside is not None:
+        assert names(path.parent) == beside
+    return message
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """The bytes of a memory of some pages."""
+    path = tmp_path_factory.mktemp("sample") / "memory.db"
+    with closing(SqliteMemory(path)) as memory:
+        for i in range(30):
+            long = State(room=f"room {i} " * 30)
+            memory.append(episode(str(i), step(i, state=long), step(i + 1), step(i + 2)))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("text", [b"x", b"my notes\n", b"x" * 99, b"x" * 5000, b"\0" * 4096])
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(path, text, readonly):
+    path.write_bytes(text)
+    message = refused(path, NotAMemory, readonly=readonly)
+    assert "name another path" in message or "choose another path" in message
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(path, journal, readonly):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA journal_mode = {journal}")
+        db.execute("CREATE TABLE notes (text)")
+        db.commit()
+    with closing(sqlite3.connect(path)) as db:
+        held = path.read_bytes()
+        with pytest.raises(NotAMemory, match="a database, but not a memory of jitrl: choose"):
+            SqliteMemory(path, readonly=readonly)
+        assert path.read_bytes() == held
+        assert db.execute("SELECT count(*) FROM notes").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("mark", ["application_id = 7", "user_version = 7"])
+def test_an_empty_database_that_another_program_marked_as_its_own_is_refused(path, mark):
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA {mark}")
+    refused(path, NotAMemory)
+
+
+def test_a_memory_of_a_newer_version_is_refused_and_left_as_it_is(path):
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode())
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    for readonly in (False, True):
+        with pytest.raises(NewerMemory, match="install a newer jitrl") as caught:
+            SqliteMemory(path, readonly=readonly)
+        assert f"version {SCHEMA_VERSION + 1}" in str(caught.value)
+        assert str(path) in str(caught.value)
+    assert sql(path, "SELECT count(*) FROM episodes") == [(1,)]
+
+
+def test_an_empty_file_becomes_a_memory(path):
+    path.touch()
+    with closing(SqliteMemory(path)) as memory:
+        assert memory.append(episode())
+    with closing(SqliteMemory(path)) as memory:
+        assert len(memory) == 1
+
+
+def test_an_empty_file_is_no_memory_to_a_reader(path):
+    path.touch()
+    refused(path, NotAMemory, readonly=True)
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "name a file" in refused(tmp_path, MemoryUnavailable)
+
+
+def test_a_missing_folder_is_refused_and_not_created(tmp_path):
+    assert "create it" in refused(tmp_path / "a" / "b.db", MemoryUnavailable)
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_place_of_the_folder_is_refused(path):
+    path.write_text("x")
+    refused(path / "b.db", MemoryUnavailable)
+
+
+def test_a_missing_file_is_refused_by_a_reader_and_not_created(path):
+    assert "no memory at" in refused(path, MemoryUnavailable, readonly=True)
+    assert not path.exists()
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(MemoryUnavailable):
+            SqliteMemory(tmp_path / name)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+def test_a_device_is_refused(device):
+    with pytest.raises(JitrlError, match=device):
+        SqliteMemory(device)
+
+
+CUTS = [1, 15, 16, 99, 100, 101, 511, 512, 1000, 4095, 4096, 4097, 8192, 20000, -4097, -4096]
+
+
+@pytest.mark.parametrize("length", CUTS)
+def test_a_truncated_memory_is_refused_and_left_as_it_is(path, sample, length):
+    path.write_bytes(sample[:length])
+    refused(path, NotAMemory)
+    refused(path, NotAMemory, readonly=True)
+
+
+def damaged(path, sample, damage):
+    """Open the damaged bytes and read everything: None, or the exception that says so."""
+    for name in names(path.parent):
+        (path.parent / name).unlink()
+    path.write_bytes(damage)
+    memory = None
+    try:
+        memory = SqliteMemory(path, readonly=True)
+        found = list(memory.episodes())
+    except JitrlError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+        return error
+    finally:
+        if memory is not None:
+            memory.close()
+        assert path.read_bytes() == damage
+    assert len(found) == 30, "episodes went missing, and nobody said so"
+    return None
+
+
+def test_a_flipped_byte_in_the_header_is_harmless_or_named(path, sample):
+    rng = random.Random(0)
+    kinds = set()
+    for place in range(100):
+        flipped = bytearray(sample)
+        flipped[place] ^= rng.randrange(1, 256)
+        kinds.add(type(damaged(path, sample, bytes(flipped))))
+    assert kinds >= {type(None), NotAMemory, NewerMemory}
+
+
+def test_a_flipped_byte_anywhere_never_lets_episodes_vanish_unsaid(path, sample):
+    rng = random.Random(1)
+    named = 0
+    for _ in range(250):
+        flipped = bytearray(sample)
+        flipped[rng.randrange(100, len(sample))] ^= rng.randrange(1, 256)
+        named += damaged(path, sample, bytes(flipped)) is not None
+    assert named > 20
+
+
+def test_a_page_of_zeros_never_lets_episodes_vanish_unsaid(path, sample):
+    pages = len(sample) // 4096
+    named = 0
+    for page in range(1, pages):
+        wiped = sample[: 4096 * page] + bytes(4096) + sample[4096 * (page + 1) :]
+        named += damaged(path, sample, wiped) is not None
+    assert named > pages // 2
+
+
+def test_an_episode_that_went_missing_is_named(path):
+    with closing(SqliteMemory(path)) as memory:
+        for i in range(3):
+            memory.append(episode(str(i)))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM steps WHERE episode = 2")
+        db.execute("DELETE FROM episodes WHERE seq = 2")
+        db.commit()
+    with closing(SqliteMemory(path)) as memory:
+        found = memory.episodes()
+        assert next(found).id == "0"
+        with pytest.raises(NotAMemory, match="2"):
+            next(found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE states SET fields = 'not json'",
+        "UPDATE states SET fields = '[1]'",
+        "UPDATE states SET fields = cast(x'ff22' AS TEXT)",
+        "UPDATE steps SET policy_before = '{'",
+        "UPDATE episodes SET provenance = x'ff'",
+        "DROP TABLE steps",
+    ],
+)
+def test_damaged_rows_are_named_as_damage(path, change):
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode())
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(change)
+        db.commit()
+    with (
+        closing(SqliteMemory(path)) as memory,
+        pytest.raises(NotAMemory, match="damaged") as caught,
+    ):
+        list(memory.episodes())
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_memory_that_was_refused_can_be_moved_and_deleted_at_once(path):
+    path.write_bytes(b"x" * 5000)
+    before = names(Path("/proc/self/fd"))
+    with pytest.raises(NotAMemory) as caught:
+        SqliteMemory(path)
+    assert caught.value is not None  # its traceback still refers to the half-made object
+    assert names(Path("/proc/self/fd")) == before
