@@ -1,4 +1,6 @@
-"""Every preset against the static agent on one world, seeds paired: python benchmarks/first_light.py
+"""Every preset against the static agent on one world, with paired seeds.
+
+    python benchmarks/first_light.py jericho:detective
 
 Run folders are kept under --out; a run that was cut short is continued. Ends with the report.
 """
