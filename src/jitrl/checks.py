@@ -8,8 +8,8 @@ import numpy as np
 
 from jitrl.errors import InvalidValue
 
-LARGEST_REWARD = 1e100
-"""Beyond this, sums of squares of returns would overflow."""
+LARGEST = 1e100
+"""Of rewards, beta and weights: beyond it, sums and squares would overflow."""
 
 
 def finite(name: str, value: object, largest: float = math.inf) -> float:

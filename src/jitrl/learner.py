@@ -23,9 +23,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from jitrl import released, update
 from jitrl._version import __version__
-from jitrl.checks import LARGEST_REWARD, count, finite, text
+from jitrl.checks import LARGEST, count, finite, text
 from jitrl.decide import Draws, Scorer, decide
 from jitrl.errors import EpisodeError, InvalidValue
 from jitrl.memory import Cut, Index, Memory, SqliteMemory
@@ -43,7 +45,8 @@ class Learner:
 
     memory        path of the memory (created if it is missing), None for one in RAM, or a Memory
     preset        "default", "paper", "released", "released-web", or a Preset
-    seed          integer >= 0: fixes every random draw, with the number of the episode
+    seed          integer >= 0: fixes every random draw, with the number of the episode; processes
+                  that share a memory should have different ones
     frozen        read the memory, never write it
     durability    "process" or "power": what acknowledged episodes survive
     reward_range  (lowest, highest) reward of a step; a reward outside is refused, and
@@ -248,6 +251,8 @@ class LiveEpisode:
         if self._pending is None:
             raise EpisodeError("no choice waits for a reward: call choose() first")
         reward = self._reward(reward)
+        if not isinstance(terminated, bool | np.bool_):
+            raise InvalidValue("terminated", terminated, "must be True or False")
         final = None if state is None else _state("state", state)
         decision, self._pending = self._pending, None
         self._steps.append(
@@ -274,8 +279,8 @@ class LiveEpisode:
         self._open("outcome")
         if self._pending is not None or not self._steps:
             raise EpisodeError("an outcome belongs to a recorded step: call record() first")
-        total = self._steps[-1].reward + self._reward(reward)
-        self._steps[-1] = replace(self._steps[-1], reward=finite("reward", total, LARGEST_REWARD))
+        total = self._reward(self._steps[-1].reward + self._reward(reward))
+        self._steps[-1] = replace(self._steps[-1], reward=total)
 
     def close(self) -> None:
         """Store the episode; calling it again does nothing, unless storing failed.
@@ -317,7 +322,7 @@ class LiveEpisode:
             raise EpisodeError(f"{call}() on an episode that is closed: begin a new one")
 
     def _reward(self, reward: object) -> float:
-        value = finite("reward", reward, LARGEST_REWARD)
+        value = finite("reward", reward, LARGEST)
         allowed = self.learner.reward_range
         if allowed is not None and not allowed[0] <= value <= allowed[1]:
             raise InvalidValue("reward", value, f"must lie in the reward_range {allowed}")

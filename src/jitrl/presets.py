@@ -9,13 +9,12 @@ released-web  the rules of the authors' WebArena code
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jitrl.checks import count, text
+from jitrl.checks import LARGEST, count, text
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.estimators import Estimator, Shrunken
 from jitrl.released import Released
@@ -44,7 +43,8 @@ class Preset:
     rule         "exact": softmax of (z + beta A) / T, sampled (Eqs. 8-12);
                  "greedy-sum": the largest p + beta A, as released
     beta         >= 0: step size; a Ramp moves with the number of the episode
-    kl_budget    nats >= 0, the most that memory may move one decision; None for no limit
+    kl_budget    nats >= 0, the most that advantages may move one decision, remembered actions
+                 having joined (join_limit=0 keeps those out); None for no limit
     temperature  T > 0
     gamma        in [0, 1]: discount of the returns (Eq. 3)
     zero_future  "counts" as 0 (Eq. 3), or "repeats" the step's own reward, as released
@@ -237,7 +237,7 @@ def _check(name: str, value: object) -> None:
         low, high, rule = _LIMITS[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidValue(name, value, rule)
-        if not low <= value <= min(high, sys.float_info.max):
+        if not low <= value <= min(high, LARGEST):
             raise InvalidValue(name, value, rule)
     elif name in _COUNTS:
         count(name, value, least=_COUNTS[name])

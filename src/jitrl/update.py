@@ -197,7 +197,7 @@ def log_policy(z: Floats, A: Floats, beta: float, temperature: float) -> Floats:
 def kl(log_p: Floats, log_q: Floats) -> float:
     """Return KL(p || q) in nats: 0.0 if they are equal, inf where p has mass and q has none."""
     p, q = np.exp(log_p), np.exp(log_q)
-    if np.any((p > 0) & (q == 0.0)):
+    if np.any((p > 0) & np.isneginf(log_q)):
         return math.inf
     shared = p > 0
     d = log_p[shared] - log_q[shared]

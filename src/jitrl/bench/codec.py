@@ -132,6 +132,10 @@ def read_episode(line: str | bytes) -> Played:
     got = json.loads(line)
     for name in ("score", "start_score", "kl"):
         got[name] = number(got[name])
+    for name in ("number", "steps", "changed", "abstained"):
+        if not isinstance(got[name], int):
+            raise TypeError(f"{name} is no whole number: {got[name]!r}")
+    got["seconds"] = {name: number(spent) for name, spent in got["seconds"].items()}
     return Played(**got)
 
 

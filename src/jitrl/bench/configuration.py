@@ -114,7 +114,7 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
             raise InvalidValue("--set", setting, f"must give {name} once")
         try:
             result[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             result[name] = text
     return result
 

@@ -71,7 +71,7 @@ class Manifest:
     def text(self) -> str:
         """Return the content of run.json."""
         values = vars(self) | {"configuration": self.configuration.as_json()}
-        return json.dumps({"format": FORMAT} | values, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps({"format": FORMAT} | values, indent=2) + "\n"
 
     def check_same(self, wanted: Manifest) -> None:
         """Raise BadRun, naming the first difference, unless `wanted` would play the same run."""
@@ -349,7 +349,7 @@ def _after_finished(path: Path, finished: list[Played]) -> Iterator[tuple[int, b
 def _parsed(path: Path, line: bytes, read_line: Callable[[bytes], _T]) -> _T:
     try:
         return read_line(line)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadRun(
             f"{str(path)!r} holds a damaged line ({error!r}): restore it, or begin a new run"
         ) from error

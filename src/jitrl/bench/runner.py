@@ -13,6 +13,7 @@ import platform
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -122,9 +123,11 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
     static = configuration.agent == "static"
     memory = None if static else configuration.memory or folder.path / MEMORY
     version = {f"world {key}": value for key, value in world.version.items()}
+    chosen = configuration.resolved()
     return Learner(
         memory,
-        configuration.resolved(),
+        # static is the base policy, which a greedy rule would not leave alone
+        replace(chosen, rule="exact") if static else chosen,
         seed=configuration.seed,
         frozen=static,
         reward_range=world.reward_range,

@@ -113,7 +113,8 @@ def summary(episodes: Sequence[Played]) -> Summary:
     """Return one run in numbers, from at least one finished episode."""
     scores = [played.score for played in episodes]
     steps = max(sum(played.steps for played in episodes), 1)
-    timed = [played for played in episodes if played.seconds]
+    needed = {"total", "world", "actions"}  # absent from an episode that was completed after a kill
+    timed = [played for played in episodes if needed <= played.seconds.keys()]
     total = sum(played.seconds["total"] for played in timed)
     world = sum(played.seconds["world"] for played in timed)
     searching = sum(played.seconds["actions"] for played in timed)

@@ -25,7 +25,7 @@ from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.worlds import World
 
 EPISODES = 30
-# the first game, and an ordinary one: docs/runs.md has its neighbours
+# the first game, not a chosen one
 DEMO_WORLD = "textworld:1"
 
 
@@ -143,13 +143,13 @@ def demo(
 def show_report(screen: Console, runs: list[Run], out: Path) -> None:
     """Print the tables of a report and write its files; raises MissingExtra where it cannot."""
     among = groups(runs)
+    files = report.write(runs, out)
     screen.print()
     for part in (report.scores(among), report.compared(among)):
         if part.rows:
             screen.print(table(part.columns, part.rows))
             screen.print()
     screen.print(report.note(among), style="dim")
-    files = report.write(runs, out)
     screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
 
 

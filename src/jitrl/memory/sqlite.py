@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
-from jitrl.checks import finite
+from jitrl.checks import count, finite, text
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.records import Episode, State, Step
 
@@ -39,7 +39,8 @@ CREATE TABLE episodes (
     task         TEXT NOT NULL,
     terminated   INTEGER NOT NULL,
     final_state  INTEGER REFERENCES states,
-    provenance   TEXT NOT NULL        -- JSON: name -> text
+    provenance   TEXT NOT NULL,       -- JSON: name -> text
+    length       INTEGER NOT NULL     -- steps
 );
 CREATE TABLE steps (
     episode            INTEGER NOT NULL REFERENCES episodes,
@@ -128,6 +129,8 @@ class SqliteMemory:
     def __len__(self) -> int:
         with self._errors():
             row = self._connection().execute("SELECT max(seq) FROM episodes").fetchone()
+            if not isinstance(row[0], int | None):
+                raise NotAMemory(_damaged(self._name, "an episode without a number"))
             return row[0] or 0
 
     def close(self) -> None:
@@ -293,7 +296,7 @@ def _insert(db: sqlite3.Connection, episode: Episode) -> None:
     final = None if episode.final_state is None else _intern(db, episode.final_state)
     seq = db.execute("SELECT coalesce(max(seq), 0) + 1 FROM episodes").fetchone()[0]
     db.execute(
-        "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             seq,
             episode.id,
@@ -301,6 +304,7 @@ def _insert(db: sqlite3.Connection, episode: Episode) -> None:
             episode.terminated,
             final,
             _dump(episode.provenance),
+            len(episode.steps),
         ),
     )
     rows = (
@@ -324,13 +328,13 @@ def _insert(db: sqlite3.Connection, episode: Episode) -> None:
 
 def _intern(db: sqlite3.Connection, state: State) -> int:
     """Return the number of a state, storing it if it is new."""
-    text = _dump(state)
-    digest = sha256(text.encode()).digest()
+    fields = _dump(state)
+    digest = sha256(fields.encode()).digest()
     row = db.execute("SELECT id FROM states WHERE digest = ?", (digest,)).fetchone()
     if row is None:
         row = db.execute(
             "INSERT INTO states (digest, fields) VALUES (?, ?) RETURNING id",
-            (digest, text),
+            (digest, fields),
         ).fetchone()
     return int(row[0])
 
@@ -338,46 +342,68 @@ def _intern(db: sqlite3.Connection, state: State) -> int:
 def _read(db: sqlite3.Connection, seq: int, name: str) -> Episode | None:
     try:
         return _parsed(db, seq)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise NotAMemory(_damaged(name, f"episode {seq}: {error}")) from error
 
 
 def _parsed(db: sqlite3.Connection, seq: int) -> Episode | None:
     head = db.execute(
-        "SELECT episodes.id, task, terminated, fields, provenance FROM episodes "
-        "LEFT JOIN states ON states.id = final_state WHERE seq = ?",
+        "SELECT episodes.id, task, terminated, fields, provenance, final_state, length "
+        "FROM episodes LEFT JOIN states ON states.id = final_state WHERE seq = ?",
         (seq,),
     ).fetchone()
     if head is None:
         return None
+    id, task, terminated, final, provenance, final_state, length = head
     rows = db.execute(
-        "SELECT fields, action, reward, behaviour_logprob, policy_before, policy_after, changed, "
-        "preset, seed FROM steps JOIN states ON states.id = state WHERE episode = ? ORDER BY t",
+        "SELECT t, fields, action, reward, behaviour_logprob, policy_before, policy_after, "
+        "changed, preset, seed FROM steps LEFT JOIN states ON states.id = state "
+        "WHERE episode = ? ORDER BY t",
         (seq,),
-    )
-    steps = tuple(
-        Step(
-            state=State(**json.loads(fields)),
-            action=action,
-            reward=reward,
-            behaviour_logprob=logprob,
-            before=json.loads(before),
-            after=json.loads(after),
-            changed=bool(changed),
-            preset=preset,
-            seed=seed,
-        )
-        for fields, action, reward, logprob, before, after, changed, preset, seed in rows
-    )
-    episode, task, terminated, final, provenance = head
+    ).fetchall()
+    if [row[0] for row in rows] != list(range(length)):
+        raise ValueError(f"{len(rows)} of its {length} steps are there")
     return Episode(
-        id=episode,
-        task=task,
-        steps=steps,
+        id=text("id", id),
+        task=text("task", task),
+        steps=tuple(_step(*row[1:]) for row in rows),
         terminated=bool(terminated),
-        final_state=None if final is None else State(**json.loads(final)),
-        provenance=json.loads(provenance),
+        final_state=None if final_state is None else State(**_mapping(final, str)),
+        provenance=_mapping(provenance, str),
     )
+
+
+def _step(
+    fields: str,
+    action: str,
+    reward: float,
+    logprob: float,
+    before: str,
+    after: str,
+    changed: int,
+    preset: str,
+    seed: int,
+) -> Step:
+    """Return a stored step; raises TypeError or ValueError for what cannot have been stored."""
+    return Step(
+        state=State(**_mapping(fields, str)),
+        action=text("action", action),
+        reward=finite("reward", reward),
+        behaviour_logprob=finite("behaviour_logprob", logprob),
+        before=_mapping(before, int | float),
+        after=_mapping(after, int | float),
+        changed=bool(changed),
+        preset=text("preset", preset),
+        seed=count("seed", seed),
+    )
+
+
+def _mapping(stored: str, kind: Any) -> dict[str, Any]:
+    """Return a JSON object whose values are all of one kind."""
+    value = json.loads(stored)
+    if not isinstance(value, dict) or not all(isinstance(held, kind) for held in value.values()):
+        raise ValueError("a value of another type than was stored")
+    return value
 
 
 def _dump(value: Mapping[str, object]) -> str:

@@ -48,8 +48,11 @@ def test_the_same_seed_gives_the_same_log(tmp_path: Path, play: Play) -> None:
     assert log_of(tmp_path / "a") != log_of(tmp_path / "c")
 
 
-def test_a_static_run_is_the_base_policy_and_keeps_no_memory(tmp_path: Path, play: Play) -> None:
-    played = play(tmp_path / "run", agent="static")
+@pytest.mark.parametrize("preset", ["default", "paper", "released"])
+def test_a_static_run_is_the_base_policy_and_keeps_no_memory(
+    tmp_path: Path, play: Play, preset: str
+) -> None:
+    played = play(tmp_path / "run", agent="static", preset=preset)
     assert not (tmp_path / "run" / "memory.db").exists()
     for episode in played.episodes:
         assert (episode.kl, episode.changed, episode.abstained) == (0.0, 0, episode.steps)
