@@ -82,6 +82,7 @@ class Learner:
         self.reward_range = None if reward_range is None else _range(reward_range)
         self.provenance = _texts("provenance", provenance or {})
         self._clock = clock
+        self.now()  # a clock that cannot be read is found out before an episode is played
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
@@ -149,7 +150,11 @@ class Learner:
 
     def now(self) -> str:
         """Return the time of the learner's clock, ISO 8601 in UTC."""
-        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        try:
+            moment = datetime.fromtimestamp(self._clock(), UTC)
+        except (TypeError, ValueError, OverflowError, OSError) as error:
+            raise InvalidValue("clock", self._clock, "must return seconds since 1970") from error
+        return moment.isoformat(timespec="milliseconds")
 
     def _refresh(self) -> None:
         """Index the episodes that were stored, by anybody, since the last look."""
@@ -233,6 +238,8 @@ class LiveEpisode:
         beta = preset.beta.at(self.number) if isinstance(preset.beta, Ramp) else preset.beta
         neighbours = self.learner.neighbours(state, t, self._seen)
         decision = decide(state, _scores(candidates), neighbours, preset, beta, self._draws, score)
+        if self._closed or self._pending is not None:
+            raise EpisodeError("score() used the episode it was called from: let it only score")
         self._pending = replace(  # what is stored is ours, whatever becomes of the caller's
             decision, before=dict(decision.before), after=dict(decision.after)
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jitrl import Candidate, Learner, State
-from jitrl.errors import InvalidValue, NotAMemory
+from jitrl.errors import EpisodeError, InvalidValue, NotAMemory
 from jitrl.memory import SqliteMemory
 from jitrl.update import kl, log_policy
 
@@ -94,3 +94,26 @@ def test_a_refused_record_leaves_the_choice_waiting(terminated):
     (stored,) = learner.memory.episodes()
     assert len(stored.steps) == 1
     assert stored.terminated is True
+
+
+@pytest.mark.parametrize("clock", [5, lambda: math.nan, lambda: 1e30, lambda: "noon"])
+def test_a_clock_that_cannot_be_read_is_refused_before_anything_is_played(clock):
+    with pytest.raises(InvalidValue, match="clock"):
+        Learner(clock=clock)
+
+
+@pytest.mark.parametrize("call", ["choose", "close"])
+def test_a_scorer_that_uses_its_own_episode_is_refused(call):
+    learner = Learner()
+    remember(learner, "west", 1.0)
+    episode = learner.episode()
+
+    def score(actions):
+        if call == "close":
+            episode.close()
+        else:
+            episode.choose(HALL, BOTH)
+        return {}
+
+    with pytest.raises(EpisodeError, match="only score"):
+        episode.choose(HALL, BOTH, score)
