@@ -49,9 +49,10 @@ def decide(
     joined: dict[str, float] = {}
     abstained = _abstains(preset, neighbours)
     if not (abstained or beta == 0.0 or preset.kl_budget == 0.0):
-        neighbours, joined = _join(logprobs, neighbours, preset, draws.explore, score)
+        neighbours, joining = _joining(logprobs, neighbours, preset, score)
         abstained = _abstains(preset, neighbours)
-        joined = {} if abstained else joined
+        if not abstained:
+            joined = _limited(logprobs, joining, neighbours, preset, draws.explore)
     actions = [*logprobs, *joined]
     z = np.array([*logprobs.values(), *joined.values()])
     if abstained:
@@ -128,14 +129,13 @@ def _values(actions: Sequence[str], estimate: Estimate) -> Values:
     )
 
 
-def _join(
+def _joining(
     proposed: Mapping[str, float],
     neighbours: Sequence[Experience],
     preset: Preset,
-    rng: np.random.Generator,
     score: Scorer | None,
 ) -> tuple[Sequence[Experience], dict[str, float]]:
-    """Return the neighbours that count, and the remembered actions that join. (Eq. 23)
+    """Return the neighbours that count, and the remembered actions that may join. (Eq. 23)
 
     What `score` says cannot be executed here takes no part in the statistics, but for the released
     rule, whose baseline it set.
@@ -158,7 +158,7 @@ def _join(
         mean, _ = update.weighted_means(_evidence(neighbours, union), np.ones(len(neighbours)))
         positive = {action for action, Q in zip(union, mean, strict=True) if Q > 0}
         joining = {action: base for action, base in joining.items() if action in positive}
-    return neighbours, _limited(proposed, joining, neighbours, preset, rng)
+    return neighbours, joining
 
 
 def _scored(score: Scorer, remembered: list[str]) -> dict[str, float]:
@@ -182,7 +182,7 @@ def _limited(
 ) -> dict[str, float]:
     """Return those that join, highest Q first, within `join_limit` and `join_share`."""
     unlimited = preset.join_limit is None and preset.join_share == 1.0
-    if not joining or unlimited or _abstains(preset, neighbours):
+    if not joining or unlimited:
         return dict(joining)
     actions = [*proposed, *joining]
     z = np.array([*proposed.values(), *joining.values()])

@@ -73,9 +73,6 @@ class Learner:
         clock: Callable[[], float] = time.time,
         **overrides: object,
     ) -> None:
-        given = memory is None or isinstance(memory, str | os.PathLike)
-        if not given and not callable(getattr(memory, "episodes", None)):
-            raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
         self.preset = find_preset(preset, **overrides)
         self.seed = count("seed", seed)
         self.frozen = frozen
@@ -87,6 +84,8 @@ class Learner:
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
             memory = SqliteMemory(memory, durability=durability, readonly=readonly)
+        elif not callable(getattr(memory, "episodes", None)):
+            raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
         self.memory: Memory = memory
         self._lock = threading.RLock()
         self._index = Index(self.preset.fields, self._returns_rule())

@@ -188,18 +188,18 @@ def describe(chosen: Preset) -> dict[str, object]:
 
 
 _LIMITS: dict[str, tuple[float, float, str]] = {
-    "beta": (0.0, math.inf, "must be a finite number >= 0"),
-    "kl_budget": (0.0, math.inf, "must be a finite number of nats >= 0, or None"),
-    "temperature": (math.ulp(0.0), math.inf, "must be a finite number > 0"),
+    "beta": (0.0, LARGEST, "must be a finite number >= 0"),
+    "kl_budget": (0.0, LARGEST, "must be a finite number of nats >= 0, or None"),
+    "temperature": (math.ulp(0.0), LARGEST, "must be a finite number > 0"),
     "gamma": (0.0, 1.0, "must lie in [0, 1]"),
     "threshold": (0.0, 1.0, "must lie in [0, 1]"),
     "keep_above": (0.0, 1.0, "must lie in [0, 1], or be None"),
     "join_share": (math.ulp(0.0), 1.0, "must lie in (0, 1]"),
     "explore": (0.0, 1.0, "must lie in [0, 1]"),
-    "alpha": (0.0, math.inf, "must be a finite number >= 0"),
-    "pseudo_count": (math.ulp(0.0), math.inf, "must be a finite number > 0"),
-    "bonus": (0.0, math.inf, "must be a finite number >= 0"),
-    "weight": (0.0, math.inf, "must be a finite number >= 0"),
+    "alpha": (0.0, LARGEST, "must be a finite number >= 0"),
+    "pseudo_count": (math.ulp(0.0), LARGEST, "must be a finite number > 0"),
+    "bonus": (0.0, LARGEST, "must be a finite number >= 0"),
+    "weight": (0.0, LARGEST, "must be a finite number >= 0"),
     "minimum": (0.0, 1.0, "must lie in [0, 1], or be None"),
 }
 _COUNTS = {"k": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
@@ -237,7 +237,7 @@ def _check(name: str, value: object) -> None:
         low, high, rule = _LIMITS[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidValue(name, value, rule)
-        if not low <= value <= min(high, LARGEST):
+        if not low <= value <= high:
             raise InvalidValue(name, value, rule)
     elif name in _COUNTS:
         count(name, value, least=_COUNTS[name])

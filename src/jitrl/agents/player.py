@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from jitrl.checks import count
-from jitrl.errors import InvalidValue
 from jitrl.learner import Learner
 from jitrl.records import Decision, Observation
 from jitrl.scores import ScoreSource
@@ -54,17 +53,18 @@ def play(
     steps: int,
     number: int,
     id: str | None = None,
+    on_reset: Callable[[Observation], None] | None = None,
     on_step: StepListener | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Played:
     """Play episode `number` (>= 0) for at most `steps` (>= 1) steps, and store it.
 
     The world is seeded by (learner's seed, number, "world"), the proposals are drawn from a
-    generator of (learner's seed, number, "proposals"). `on_step(t, decision, observation)` is
-    called after each step, before the episode is stored. An exception stores nothing.
+    generator of (learner's seed, number, "proposals"). `on_reset(observation)` is called with the
+    first observation, `on_step(t, decision, observation)` after each step, before the episode is
+    stored. An exception stores nothing.
     """
-    if steps < 1:
-        raise InvalidValue("steps", steps, "must be at least 1")
+    count("steps", steps, least=1)
     count("number", number)
     started, world_before = clock(), dict(world.seconds)
     learner_seconds = kl = 0.0
@@ -72,6 +72,8 @@ def play(
     proposals = generator(learner.seed, number, "proposals")
     observation = world.reset(integer(learner.seed, number, "world"))
     start_score = observation.score
+    if on_reset is not None:
+        on_reset(observation)
     begun = clock()
     episode = learner.episode(world.name, number=number, id=id)
     learner_seconds += clock() - begun

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+from jitrl.checks import count
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.presets import Preset, Ramp, preset
 from jitrl.similarity import Field
@@ -52,8 +53,8 @@ class Configuration:
         if self.agent not in AGENTS:
             raise UnknownName("agent", self.agent, list(AGENTS))
         for name in ("episodes", "steps", "proposals"):
-            _count(name, getattr(self, name), 1)
-        _count("seed", self.seed, 0)
+            count(name, getattr(self, name), least=1)
+        count("seed", self.seed)
         if self.agent == "static" and self.memory is not None:
             raise InvalidValue(
                 "memory", self.memory, "has no meaning for the static agent: omit it"
@@ -134,8 +135,3 @@ def _python(name: str, value: object) -> object:
         except TypeError as error:
             raise InvalidValue(name, value, rule) from error
     return value
-
-
-def _count(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-        raise InvalidValue(name, value, f"must be a whole number of at least {least}")

@@ -144,38 +144,27 @@ def _play(
     number: int,
     listener: Listener,
 ) -> Played:
-    watched = _Watched(world)
     id = folder.manifest.episode_id(number)
+    start_score = 0.0
+
+    def on_reset(first: Observation) -> None:
+        nonlocal start_score
+        start_score = first.score
 
     def on_step(t: int, decision: Decision, after: Observation) -> None:
-        folder.add_step(codec.step_line(number, id, t, watched.start_score, decision, after))
+        folder.add_step(codec.step_line(number, id, t, start_score, decision, after))
         listener.stepped(number, t, after.score)
 
     return play(
-        cast("World", watched),
+        world,
         learner,
         UniformPrior(configuration.proposals),
         steps=configuration.steps,
         number=number,
         id=id,
+        on_reset=on_reset,
         on_step=on_step,
     )
-
-
-class _Watched:
-    """A world that remembers the score its episode began with."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.start_score = 0.0
-
-    def reset(self, seed: int) -> Observation:
-        observation = self._world.reset(seed)
-        self.start_score = observation.score
-        return observation
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._world, name)
 
 
 def _recover(folder: RunFolder, learner: Learner) -> None:

@@ -41,6 +41,7 @@ def explain(
     limit: Annotated[int, typer.Option(help="Neighbours shown at most.")] = 20,
 ) -> None:
     """Say why a step was taken: policy before and after, values, and the memories behind it."""
+    _positive("limit", limit)
     found = read(run)
     logged = find(found, {(episode, step)}).get((episode, step))
     if logged is None:
@@ -52,7 +53,7 @@ def explain(
     screen.print(clean(str(logged.decision)), soft_wrap=True)
     end = "; the episode ended" if logged.terminated else ""
     screen.print(f"it earned {logged.reward:+g}: score {logged.score:g}{end}")
-    _neighbours(found, logged, _positive("limit", limit))
+    _neighbours(found, logged, limit)
 
 
 def stats(path: MemoryPath) -> None:
