@@ -8,8 +8,14 @@
     │   ├── NotAMemory                      the file is something else, or damaged
     │   ├── NewerMemory                     written by a later version of jitrl
     │   └── MemoryUnavailable               locked, read-only, full disk, missing folder
+    ├── MissingExtra                        an optional package is not installed
     ├── WorldError                          a world cannot be opened or stepped
-    │   └── MissingExtra                    an optional package is not installed
+    ├── ModelError                          a language model cannot do what was asked
+    │   ├── ModelUnavailable                it cannot be reached, hangs, or is overloaded
+    │   ├── RequestRejected                 it says no: key, name, context, an option it lacks
+    │   ├── BadReply                        what it said cannot be used; nothing is made up instead
+    │   └── NotRecorded                     the recording does not hold this request
+    ├── BudgetSpent                         the money or the tokens allowed are spent
     └── RunError                            a run folder cannot be written
         └── BadRun                          it is no run, is damaged, or is another run than wanted
 
@@ -84,8 +90,32 @@ class WorldError(JitrlError):
     """A world cannot be opened or stepped."""
 
 
-class MissingExtra(WorldError):
+class MissingExtra(JitrlError):
     """An optional package is not installed; the message names the extra."""
+
+
+class ModelError(JitrlError):
+    """A language model cannot do what was asked."""
+
+
+class ModelUnavailable(ModelError):
+    """The model cannot be reached, does not answer in time, or is overloaded, after retries."""
+
+
+class RequestRejected(ModelError):
+    """The model refuses the request as it is: wrong key, unknown model, context too long ..."""
+
+
+class BadReply(ModelError):
+    """What the model said cannot be used, and nothing is made up in its place."""
+
+
+class NotRecorded(ModelError):
+    """The recording that is replayed does not hold this request."""
+
+
+class BudgetSpent(JitrlError):
+    """The money or the tokens that a run may use are spent."""
 
 
 class RunError(JitrlError):

@@ -2,8 +2,10 @@
 
     Observation   what a world shows: its state, its text, the actions it accepts
     State         a few named text fields
+    Situation     all that a policy may look at when it decides: the episode so far
     Candidate     an action with its base log-probability
     Scores        candidates, and how far their log-probabilities can be trusted
+    Modulation    what the memory adds to the logits of a state
     Decision      what was chosen, and all that is needed to see why
     Step          one decision and its reward, as stored
     Episode       steps in order, as stored: whole or not at all
@@ -86,6 +88,35 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One step of the episode at hand: what was done where, and what came of it."""
+
+    before: Observation
+    action: str
+    after: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a policy may look at when it decides.
+
+    task         what is attempted, in words
+    episode, t   number of the episode, and of the step in it, from 0
+    observation  what the world shows now
+    turns        the episode so far, oldest first
+    remembered   actions taken in similar states: to be scored if they can be executed, and not to
+                 be shown to a model as something remembered
+    """
+
+    task: str
+    episode: int
+    t: int
+    observation: Observation
+    turns: tuple[Turn, ...] = ()
+    remembered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An action and its base log-probability: any finite real, up to a constant common to all."""
 
@@ -95,10 +126,19 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Candidates of one decision, with what their log-probabilities are worth."""
+    """Candidates of one decision, with what their log-probabilities are worth.
+
+    remembered  action -> log-probability, on the scale of the candidates', of remembered actions
+                that can be executed here; None where nobody scored any
+    outside     probability that the model gives to what is no candidate; nan where unknown
+    samples     how many samples a "sampled" frequency rests on, 0 otherwise
+    """
 
     candidates: tuple[Candidate, ...]
     guarantee: Guarantee
+    remembered: Mapping[str, float] | None = None
+    outside: float = math.nan
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +191,37 @@ class Experience:
 
 
 @dataclass(frozen=True, slots=True)
+class Modulation:
+    """What the memory adds to the logits of a state, for a policy that draws its action itself.
+
+    advantages   of the known actions: remembered here, and executable
+    otherwise    advantage of every other action; only differences to it matter
+    beta         the step size wanted; the budget may ask for a smaller one
+    kl_budget    nats, None for no limit
+    temperature  T of the base policy softmax(z / T)
+    values       V, and Q, n, uncertainty and advantage of the known actions
+    neighbours   the remembered steps that were counted, most similar first
+    abstained    the memory knows too little: no action is known, the base policy stands
+    """
+
+    state: State
+    advantages: Mapping[str, float]
+    otherwise: float
+    beta: float
+    kl_budget: float | None
+    temperature: float
+    values: Values
+    neighbours: tuple[Experience, ...]
+    abstained: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One decision of the learner, with all that is needed to see why.
 
     action         what was chosen
-    before, after  action -> probability, under the base policy and under the updated one
+    before, after  action -> probability, under the base policy and under the updated one; they sum
+                   to 1, unless the model drew the action itself, from all that it could write
     kl             KL(after || before) in nats; exactly 0.0 when they are equal; inf where `after`
                    chose what `before` excludes (`released` only)
     beta           the step size in force, after the KL budget
@@ -166,6 +232,8 @@ class Decision:
     abstained      the memory knew too little, so the base policy stands
     changed        the same random draw would have chosen otherwise without the memory
     guarantee      what the base log-probabilities are worth
+    outside        probability that the model gives to what is not in `before`; nan where unknown
+    samples        how many samples "sampled" log-probabilities rest on, 0 otherwise
     """
 
     state: State
@@ -181,11 +249,19 @@ class Decision:
     abstained: bool
     changed: bool
     guarantee: Guarantee
+    outside: float = math.nan
+    samples: int = 0
 
     @property
     def behaviour_logprob(self) -> float:
         """Log-probability, under the policy that acted, of the action it chose."""
         return math.log(self.after[self.action])
+
+    @property
+    def _worth(self) -> str:
+        samples = f" (n = {self.samples})" if self.samples else ""
+        rest = "" if math.isnan(self.outside) else f", {self.outside:.2%} on what is not listed"
+        return f"{self.guarantee}{samples}{rest}"
 
     def __str__(self) -> str:
         if self.abstained:
@@ -196,11 +272,11 @@ class Decision:
         lines = [
             f"chose {self.action!r} ({effect}); {why}",
             f"beta = {self.beta:.3g}, KL = {self.kl:.3g} nats, T = {self.temperature:g}, "
-            f"base log-probabilities: {self.guarantee}",
+            f"base log-probabilities: {self._worth}",
             "     before   after        A        Q    n  action",
         ]
         for action in sorted(self.after, key=lambda a: -self.after[a]):
-            value = self.values[action]
+            value = self.values.actions.get(action, _UNKNOWN)
             mark = (">" if action == self.action else " ") + ("+" if action in self.joined else " ")
             lines.append(
                 f" {mark} {self.before[action]:6.1%}  {self.after[action]:6.1%}  "
@@ -209,6 +285,9 @@ class Decision:
         if self.joined:
             lines.append("  + remembered from a similar state; the base policy did not propose it")
         return "\n".join(lines)
+
+
+_UNKNOWN = ActionValue(Q=math.nan, n=0, uncertainty=math.inf, advantage=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def _opened(configuration: Configuration) -> Iterator[World]:
     """Hold the world open; one that cannot be opened is wrong input."""
     try:
         world = open_world(configuration)
-    except WorldError as error:
+    except (WorldError, MissingExtra) as error:
         failure(error)
         raise typer.Exit(2) from error
     try:

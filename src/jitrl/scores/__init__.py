@@ -1,25 +1,58 @@
-"""Where candidates and their base log-probabilities come from."""
+"""Where candidates and their base log-probabilities come from, each with its guarantee.
+
+Two contracts. A `ScoreSource` lists candidates with their log-probabilities, and the learner draws
+from the updated policy. A `Sampler` is told what the memory adds, and lets the model draw from the
+updated policy itself: inside free-form generation, or on a server.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from jitrl.records import Observation, Scores
+from jitrl.records import Guarantee, Modulation, Scores, Situation
 
-__all__ = ["ScoreSource"]
+__all__ = ["Sampled", "Sampler", "ScoreSource"]
 
 
 class ScoreSource(Protocol):
-    """Proposes candidates for a state, and scores actions that somebody else proposes."""
+    """Proposes candidates for a state, and scores remembered actions beside them.
 
-    def propose(self, observation: Observation, rng: np.random.Generator) -> Scores:
-        """Return candidates for `observation`, at least one, with their log-probabilities."""
+    `jitrl.testing.check_scores` checks one.
+    """
 
-    def score(self, observation: Observation, actions: Sequence[str]) -> Mapping[str, float | None]:
-        """Return the log-probability of each action, on the scale of the last `propose`.
+    async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
+        """Return at least one candidate, with log-probabilities.
 
-        None, or a missing key, means that it cannot be executed here.
+        Of `situation.remembered`, what can be executed here and was scored on the same scale is in
+        `Scores.remembered`, unless it is a candidate; what is missing there stays out.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """An action that a model drew from the updated policy.
+
+    before, after  action -> probability of the drawn action, and of every action with an advantage
+    outside        (before, after): probability of everything that is not listed
+    beta           the step size that was used, within the budget
+    """
+
+    action: str
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    outside: tuple[float, float]
+    beta: float
+    guarantee: Guarantee
+
+
+class Sampler(Protocol):
+    """Draws an action from the policy pi' = pi exp(beta A / T) / Z of a modulation (Eqs. 8-12)."""
+
+    async def sample(
+        self, situation: Situation, modulation: Modulation, rng: np.random.Generator
+    ) -> Sampled:
+        """Return what was drawn, and the probabilities it was drawn with."""

@@ -1,0 +1,1 @@
+"""Where step rewards come from: the environment, a judge model, or both."""

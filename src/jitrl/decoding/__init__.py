@@ -1,0 +1,1 @@
+"""Exact token-level modulation of free-form generation (method: psi-weighted prefixes)."""
