@@ -1,13 +1,14 @@
 """From a state, its neighbours and scored candidates to one Decision: a pure function.
 
 Retrieval has happened and storing is yet to come. Here remembered actions join the candidates
-(Eq. 23), the evidence is estimated, the policy updated, and an action drawn.
+(Eq. 23), the evidence is estimated, the policy updated, and an action drawn. Where a model draws
+the action itself, `modulate` tells it what memory adds and `decided` keeps what it did.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,11 @@ from jitrl import released, update
 from jitrl.checks import finite
 from jitrl.errors import InvalidValue
 from jitrl.presets import Preset
-from jitrl.records import ActionValue, Decision, Experience, Scores, State, Values
+from jitrl.records import ActionValue, Decision, Experience, Modulation, Scores, State, Values
+from jitrl.scores import Sampled
 from jitrl.update import Estimate, Evidence, Floats
+
+_OTHER = ""  # no action is empty: the place of all that was never taken near here
 
 Scorer = Callable[[list[str]], Mapping[str, float | None]]
 
@@ -48,7 +52,9 @@ def decide(
     logprobs = {candidate.action: candidate.logprob for candidate in scores.candidates}
     joined: dict[str, float] = {}
     abstained = _abstains(preset, neighbours)
-    if not (abstained or beta == 0.0 or preset.kl_budget == 0.0):
+    if score is None and scores.remembered is not None:
+        score = _given(scores.remembered)
+    if _moves(preset, beta) and not abstained:
         neighbours, joining = _joining(logprobs, neighbours, preset, score)
         abstained = _abstains(preset, neighbours)
         if not abstained:
@@ -81,7 +87,97 @@ def decide(
         abstained=abstained,
         changed=chosen != without_memory,
         guarantee=scores.guarantee,
+        outside=scores.outside,
+        samples=scores.samples,
     )
+
+
+def remembered(neighbours: Sequence[Experience], preset: Preset, beta: float) -> tuple[str, ...]:
+    """Return the actions of the neighbours, nearest first; none where memory cannot move a policy.
+
+    What a score source is asked for, before `decide`, to let them join.
+    """
+    if not _moves(preset, beta) or _abstains(preset, neighbours):
+        return ()
+    return tuple(update.candidate_union((), (step.action for step in neighbours)))
+
+
+def modulate(
+    state: State,
+    neighbours: Sequence[Experience],
+    preset: Preset,
+    beta: float,
+    draws: Draws,
+    executable: Collection[str] | None = None,
+) -> Modulation:
+    """Return what the memory adds to the logits of `state`, for a policy that draws by itself.
+
+    executable  the actions that can be taken here, where that is known: a remembered action that
+                cannot is not known, and takes no part in the statistics
+
+    Raises InvalidValue for a preset whose rule is not exact: it has no closed form.
+    """
+    if preset.rule != "exact":
+        raise InvalidValue("preset", preset.name, "has a greedy rule: a model cannot draw from it")
+    if executable is not None:
+        neighbours = [step for step in neighbours if step.action in executable]
+    known = remembered(neighbours, preset, beta)
+    actions = [*known, _OTHER]
+    evidence = _evidence(neighbours, actions)
+    estimate = preset.estimator(evidence, draws.explore) if known else _unmoved(evidence)
+    values = _values(actions, estimate)
+    advantages = {action: values[action].advantage for action in known}
+    return Modulation(
+        state=state,
+        advantages=advantages,
+        otherwise=values[_OTHER].advantage,
+        beta=beta if known else 0.0,
+        kl_budget=preset.kl_budget,
+        temperature=preset.temperature,
+        values=Values(values.V, {action: values[action] for action in known}),
+        neighbours=tuple(neighbours),
+        abstained=_abstains(preset, neighbours),
+    )
+
+
+def decided(modulation: Modulation, drawn: Sampled, draws: Draws) -> Decision:
+    """Return the decision that a sampler made under a modulation.
+
+    `changed` is drawn from the maximal coupling of the two policies: given the action, the base
+    policy would have drawn the same with probability min(1, before / after).
+    """
+    before, after = drawn.before[drawn.action], drawn.after[drawn.action]
+    actions = list(drawn.after)
+    rest_before, rest_after = drawn.outside
+    with np.errstate(divide="ignore"):
+        log_before = np.log([*(drawn.before[action] for action in actions), rest_before])
+        log_after = np.log([*(drawn.after[action] for action in actions), rest_after])
+    u = float(draws.choose.random())
+    return Decision(
+        state=modulation.state,
+        action=drawn.action,
+        before=dict(drawn.before),
+        after=dict(drawn.after),
+        kl=update.kl(log_after, log_before),
+        beta=drawn.beta,
+        temperature=modulation.temperature,
+        values=modulation.values,
+        neighbours=modulation.neighbours,
+        joined=(),
+        abstained=modulation.abstained,
+        changed=u * after >= before,
+        guarantee=drawn.guarantee,
+        outside=rest_before,
+    )
+
+
+def _moves(preset: Preset, beta: float) -> bool:
+    """Say whether a memory may move the policy at all."""
+    return beta != 0.0 and preset.kl_budget != 0.0
+
+
+def _given(logprobs: Mapping[str, float]) -> Scorer:
+    return lambda actions: logprobs
 
 
 def _updated(z: Floats, A: Floats, beta: float, preset: Preset) -> Floats:

@@ -12,30 +12,25 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from jitrl import released, update
-from jitrl._version import __version__
-from jitrl.checks import LARGEST, count, finite, text
-from jitrl.decide import Draws, Scorer, decide
-from jitrl.errors import EpisodeError, InvalidValue
+from jitrl.checks import count, finite, text
+from jitrl.errors import InvalidValue
+from jitrl.live import LiveEpisode
 from jitrl.memory import Cut, Index, Memory, SqliteMemory
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
-from jitrl.records import Candidate, Decision, Episode, Experience, Scores, State, Step
-from jitrl.seeds import generator
+from jitrl.records import Episode, Experience, State
+
+__all__ = ["Learner", "LiveEpisode"]
 
 log = logging.getLogger(__name__)
 
@@ -169,218 +164,6 @@ class Learner:
             return plain
         low, high = self.reward_range
         return lambda rewards: plain([min(max(reward, low), high) for reward in rewards])
-
-
-class LiveEpisode:
-    """An episode under way: choose, act, record, and so on. Not for use by several threads at once.
-
-    It is stored when the block is left normally, or by `close()`: whole, durably, or not at all.
-    """
-
-    def __init__(
-        self,
-        learner: Learner,
-        *,
-        task: str,
-        number: int,
-        id: str,
-        provenance: Mapping[str, str],
-        seen: int,
-    ) -> None:
-        self.learner = learner
-        self.task = task
-        self.number = number
-        self.id = id
-        self.terminated = False
-        self._provenance = provenance
-        self._seen = seen
-        self._steps: list[Step] = []
-        self._pending: Decision | None = None
-        self._final_state: State | None = None
-        self._closed = False
-        self._draws = Draws(
-            choose=generator(learner.seed, number, "choose"),
-            explore=generator(learner.seed, number, "explore"),
-        )
-
-    def choose(
-        self,
-        state: State,
-        candidates: Sequence[Candidate] | Scores,
-        score: Scorer | None = None,
-    ) -> Decision:
-        """Return a decision: which of the candidates to take, and why.
-
-        state       the abstract state; where the preset's fields name `task` and the state does
-                    not, the task of the episode is filled in
-        candidates  at least one, none twice; log-probabilities are finite reals, up to a common
-                    constant
-        score       called once with the remembered actions that are not among the candidates, if
-                    there are any, to let them join: returns their log-probabilities on the scale
-                    of the candidates'; None or no entry for what cannot be executed here
-
-        Raises InvalidValue for a wrong argument, EpisodeError where the last choice still waits for
-        its reward, or the episode is over. A failed call leaves the episode as it was.
-        """
-        self._open("choose")
-        if self._pending is not None:
-            raise EpisodeError(
-                f"the choice of {self._pending.action!r} waits for its reward: call record() first"
-            )
-        if self.terminated:
-            raise EpisodeError("the world has ended: begin a new episode")
-        preset = self.learner.preset
-        state = _state("state", state)
-        if "task" not in state and any(field.name == "task" for field in preset.fields):
-            state = State(**state, task=self.task)
-        t = len(self._steps)
-        beta = preset.beta.at(self.number) if isinstance(preset.beta, Ramp) else preset.beta
-        neighbours = self.learner.neighbours(state, t, self._seen)
-        decision = decide(state, _scores(candidates), neighbours, preset, beta, self._draws, score)
-        if self._closed or self._pending is not None:
-            raise EpisodeError("score() used the episode it was called from: let it only score")
-        self._pending = replace(  # what is stored is ours, whatever becomes of the caller's
-            decision, before=dict(decision.before), after=dict(decision.after)
-        )
-        return decision
-
-    def record(self, reward: float, terminated: bool = False, state: State | None = None) -> None:
-        """Record what the chosen action earned.
-
-        reward      finite, within the learner's reward range
-        terminated  the world ended with this step, so that there is no future to miss
-        state       the state that the action led to, where it is known: kept if it is the last
-
-        Raises InvalidValue, or EpisodeError where nothing was chosen.
-        """
-        self._open("record")
-        if self._pending is None:
-            raise EpisodeError("no choice waits for a reward: call choose() first")
-        reward = self._reward(reward)
-        if not isinstance(terminated, bool | np.bool_):
-            raise InvalidValue("terminated", terminated, "must be True or False")
-        final = None if state is None else _state("state", state)
-        decision, self._pending = self._pending, None
-        self._steps.append(
-            Step(
-                state=decision.state,
-                action=decision.action,
-                reward=reward,
-                behaviour_logprob=decision.behaviour_logprob,
-                before=decision.before,
-                after=decision.after,
-                changed=decision.changed,
-                preset=self.learner.preset.name,
-                seed=self.learner.seed,
-            )
-        )
-        self._final_state = final
-        self.terminated = bool(terminated)
-
-    def outcome(self, reward: float) -> None:
-        """Add a reward that is known only at the end to the last recorded step.
-
-        Raises InvalidValue, or EpisodeError where no step is recorded yet.
-        """
-        self._open("outcome")
-        if self._pending is not None or not self._steps:
-            raise EpisodeError("an outcome belongs to a recorded step: call record() first")
-        total = self._reward(self._steps[-1].reward + self._reward(reward))
-        self._steps[-1] = replace(self._steps[-1], reward=total)
-
-    def close(self) -> None:
-        """Store the episode; calling it again does nothing, unless storing failed.
-
-        An episode without steps, or with a choice that was never recorded, stores nothing.
-        """
-        if self._closed:
-            return
-        if self._pending is not None:
-            log.warning(
-                "episode %s is not stored: the choice of %r was never recorded",
-                self.id,
-                self._pending.action,
-            )
-        elif self._steps:
-            self.learner.store(self._as_stored())
-        self._closed = True
-
-    def abandon(self) -> None:
-        """End the episode and store nothing."""
-        self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()
-
-    def _open(self, call: str) -> None:
-        if self._closed:
-            raise EpisodeError(f"{call}() on an episode that is closed: begin a new one")
-
-    def _reward(self, reward: object) -> float:
-        value = finite("reward", reward, LARGEST)
-        allowed = self.learner.reward_range
-        if allowed is not None and not allowed[0] <= value <= allowed[1]:
-            raise InvalidValue("reward", value, f"must lie in the reward_range {allowed}")
-        return value
-
-    def _as_stored(self) -> Episode:
-        versions = {
-            "created": self.learner.now(),
-            "jitrl": __version__,
-            "python": platform.python_version(),
-            "number": str(self.number),
-        }
-        return Episode(
-            id=self.id,
-            task=self.task,
-            steps=tuple(self._steps),
-            terminated=self.terminated,
-            final_state=self._final_state,
-            provenance={**self._provenance, **versions},
-        )
-
-
-def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:
-    """Return the candidates as Scores, checked."""
-    listed = candidates.candidates if isinstance(candidates, Scores) else candidates
-    guarantee = candidates.guarantee if isinstance(candidates, Scores) else "given"
-    try:
-        given = tuple(listed)
-    except TypeError as error:
-        raise InvalidValue("candidates", listed, "must hold jitrl.Candidate objects") from error
-    if not given:
-        raise InvalidValue("candidates", list(given), "must hold at least one candidate")
-    checked: dict[str, Candidate] = {}
-    for candidate in given:
-        if not isinstance(candidate, Candidate):
-            raise InvalidValue("candidates", candidate, "must hold jitrl.Candidate objects")
-        action = text("action", candidate.action)
-        if not action:
-            raise InvalidValue("action", action, "must not be empty")
-        if action in checked:
-            raise InvalidValue("candidates", action, "must name each action once")
-        logprob = finite(f"log-probability of {action!r}", candidate.logprob)
-        checked[action] = Candidate(action, logprob)
-    return Scores(tuple(checked.values()), guarantee)
-
-
-def _state(name: str, state: object) -> State:
-    if not isinstance(state, State):
-        raise InvalidValue(name, state, "must be a jitrl.State")
-    for field, value in state.items():
-        text(f"field {field!r} of the state", value)
-    return state
 
 
 def _texts(name: str, given: Mapping[str, str]) -> dict[str, str]:

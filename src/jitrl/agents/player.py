@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
 
 from jitrl.checks import count
-from jitrl.learner import Learner
-from jitrl.records import Decision, Observation
-from jitrl.scores import ScoreSource
+from jitrl.errors import ModelError
+from jitrl.learner import Learner, LiveEpisode
+from jitrl.records import Decision, Observation, Situation, Turn
+from jitrl.scores import Sampler, ScoreSource
 from jitrl.seeds import generator, integer
 from jitrl.worlds import World
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,9 @@ class Played:
     changed          decisions that memory turned
     abstained        decisions in which the memory stood aside
     seconds          wall-clock: "total", "world" (its steps and resets) with its part "actions"
-                     (searching valid actions), "learner" (choosing, recording, storing)
+                     (searching valid actions), "learner" (choosing, recording, storing), "model"
+    stopped          the budget ended it
+    unscored         steps that the judge was asked about and did not score
     """
 
     number: int
@@ -40,76 +50,181 @@ class Played:
     changed: int
     abstained: int
     seconds: dict[str, float]
+    stopped: bool = False
+    unscored: int = 0
 
 
-StepListener = Callable[[int, Decision, Observation], None]
+class StepListener:
+    """Hears of an episode while it is played; this one does nothing with it."""
+
+    def began(self, observation: Observation) -> None:
+        """The world was reset."""
+
+    def stepped(self, t: int, decision: Decision, after: Observation) -> None:
+        """Step t was taken."""
+
+    def judged(self, scores: tuple[float | None, ...]) -> None:
+        """The judge scored the steps, None where it did not; the episode is not stored yet."""
 
 
-def play(
+class Judge(Protocol):
+    """Scores the steps of an episode once it is over."""
+
+    async def assess(self, end: Situation) -> tuple[float | None, ...]:
+        """Return a score for each of `end.turns`, None where there is none to be had.
+
+        Raises ModelError where nothing can be scored.
+        """
+
+
+Summarise = Callable[[Situation], Awaitable[Situation]]
+"""Returns the situation with a state, and a history, that a model wrote."""
+
+
+async def play(
     world: World,
     learner: Learner,
-    source: ScoreSource,
+    source: ScoreSource | Sampler,
     *,
     steps: int,
     number: int,
     id: str | None = None,
-    on_reset: Callable[[Observation], None] | None = None,
-    on_step: StepListener | None = None,
+    summarise: Summarise | None = None,
+    judge: Judge | None = None,
+    may_go_on: Callable[[], bool] = lambda: True,
+    listener: StepListener | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Played:
     """Play episode `number` (>= 0) for at most `steps` (>= 1) steps, and store it.
 
-    The world is seeded by (learner's seed, number, "world"), the proposals are drawn from a
-    generator of (learner's seed, number, "proposals"). `on_reset(observation)` is called with the
-    first observation, `on_step(t, decision, observation)` after each step, before the episode is
-    stored. An exception stores nothing.
+    summarise  makes the state from what a model writes, instead of the world's own
+    judge      scores the steps after the episode, before it is stored; where it fails the episode
+               is stored as unscored
+    may_go_on  asked before each step; where it says no the episode ends there, and is stored
+
+    The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
+    generator of (learner's seed, number, "proposals"). An exception stores nothing.
     """
     count("steps", steps, least=1)
     count("number", number)
-    started, world_before = clock(), dict(world.seconds)
-    learner_seconds = kl = 0.0
-    changed = abstained = t = 0
-    proposals = generator(learner.seed, number, "proposals")
+    listener = listener or StepListener()
+    spent = Spent(clock)
+    world_before = dict(world.seconds)
+    kl, changed, abstained, stopped = 0.0, 0, 0, False
+    rng = generator(learner.seed, number, "proposals")
     observation = world.reset(integer(learner.seed, number, "world"))
     start_score = observation.score
-    if on_reset is not None:
-        on_reset(observation)
-    begun = clock()
-    episode = learner.episode(world.name, number=number, id=id)
-    learner_seconds += clock() - begun
-    with episode:
-        while t < steps and observation.actions and not observation.terminated:
-            scores = source.propose(observation, proposals)
-            begun = clock()
-            decision = episode.choose(observation.state, scores, partial(source.score, observation))
-            learner_seconds += clock() - begun
-            observation = world.step(decision.action)
-            episode.record(observation.reward, observation.terminated, observation.state)
+    listener.began(observation)
+    with spent.on("learner"):
+        episode = learner.episode(world.name, number=number, id=id)
+    turns: list[Turn] = []
+    scores: tuple[float | None, ...] | None = None
+    try:
+        while len(turns) < steps and observation.actions and not observation.terminated:
+            if stopped := not may_go_on():
+                break
+            situation = Situation(world.name, number, len(turns), observation, tuple(turns))
+            if summarise is not None:
+                with spent.on("model"):
+                    situation = await summarise(situation)
+            await asyncio.sleep(0)  # here a run that never waits can be interrupted
+            decision = await _decide(situation, episode, source, rng, spent)
+            after = world.step(decision.action)
+            with spent.on("learner"):
+                episode.record(after.reward, after.terminated, after.state)
+            turns.append(Turn(observation, decision.action, after))
+            observation = after
             kl += decision.kl
             changed += decision.changed
             abstained += decision.abstained
-            if on_step is not None:
-                on_step(t, decision, observation)
-            t += 1
+            listener.stepped(len(turns) - 1, decision, observation)
             if observation.truncated:
                 break
-        begun = clock()
-    learner_seconds += clock() - begun
+        if judge is not None and turns:
+            with spent.on("model"):
+                end = Situation(world.name, number, len(turns), observation, tuple(turns))
+                scores = await _judged(judge, end)
+            episode.judged(scores)
+            listener.judged(scores)
+    except BaseException:
+        episode.abandon()
+        raise
+    with spent.on("learner"):
+        episode.close()
     world_seconds = {key: world.seconds[key] - world_before.get(key, 0.0) for key in world.seconds}
     return Played(
         number=number,
         id=episode.id,
         score=observation.score,
         start_score=start_score,
-        steps=t,
+        steps=len(turns),
         terminated=observation.terminated,
         kl=kl,
         changed=changed,
         abstained=abstained,
         seconds={
-            "total": clock() - started,
+            "total": spent.total,
             "world": world_seconds["total"],
             "actions": world_seconds["actions"],
-            "learner": learner_seconds,
+            "learner": spent.seconds["learner"],
+            "model": spent.seconds["model"],
         },
+        stopped=stopped,
+        unscored=sum(score is None for score in scores or ()),
     )
+
+
+async def _decide(
+    situation: Situation,
+    episode: LiveEpisode,
+    source: ScoreSource | Sampler,
+    rng: np.random.Generator,
+    spent: Spent,
+) -> Decision:
+    """Return the decision: drawn by the learner from scores, or by a sampler from a modulation."""
+    state, actions = situation.observation.state, situation.observation.actions
+    if isinstance(source, Sampler):
+        with spent.on("learner"):
+            modulation = episode.modulation(state, actions)
+        with spent.on("model"):
+            drawn = await source.sample(situation, modulation, rng)
+        with spent.on("learner"):
+            return episode.sampled(modulation, drawn)
+    with spent.on("learner"):
+        situation = replace(situation, remembered=episode.remembered(state))
+    with spent.on("model"):
+        scores = await source.propose(situation, rng)
+    with spent.on("learner"):
+        return episode.choose(state, scores)
+
+
+async def _judged(judge: Judge, end: Situation) -> tuple[float | None, ...]:
+    """Return the judge's score of each step; none at all where it fails."""
+    try:
+        return await judge.assess(end)
+    except ModelError as error:
+        log.warning("episode %d is stored as unscored: the judge failed: %s", end.episode, error)
+        return (None,) * len(end.turns)
+
+
+class Spent:
+    """Seconds spent, by what they were spent on."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self.seconds = {"learner": 0.0, "model": 0.0}
+
+    @property
+    def total(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._started
+
+    @contextmanager
+    def on(self, what: str) -> Iterator[None]:
+        """Count the seconds of a block."""
+        begun = self._clock()
+        try:
+            yield
+        finally:
+            self.seconds[what] += self._clock() - begun

@@ -8,6 +8,7 @@ memory is cut away and played again, from the same random draws.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import platform
 import time
@@ -22,7 +23,7 @@ import numpy as np
 
 from jitrl import worlds
 from jitrl._version import __version__
-from jitrl.agents.player import Played, play
+from jitrl.agents.player import Played, StepListener, play
 from jitrl.bench import codec
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import MEMORY, Manifest, Run, RunFolder
@@ -82,10 +83,7 @@ def run(
     ):
         _recover(folder, learner)
         listener.begun(folder.finished, configuration.episodes)
-        for number in range(len(folder.finished), configuration.episodes):
-            played = _play(folder, learner, world, configuration, number, listener)
-            folder.add_episode(played)
-            listener.played(played)
+        asyncio.run(_episodes(folder, learner, world, configuration, listener))
     return read_run(path)
 
 
@@ -136,7 +134,20 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
     )
 
 
-def _play(
+async def _episodes(
+    folder: RunFolder,
+    learner: Learner,
+    world: World,
+    configuration: Configuration,
+    listener: Listener,
+) -> None:
+    for number in range(len(folder.finished), configuration.episodes):
+        played = await _play(folder, learner, world, configuration, number, listener)
+        folder.add_episode(played)
+        listener.played(played)
+
+
+async def _play(
     folder: RunFolder,
     learner: Learner,
     world: World,
@@ -145,26 +156,31 @@ def _play(
     listener: Listener,
 ) -> Played:
     id = folder.manifest.episode_id(number)
-    start_score = 0.0
-
-    def on_reset(first: Observation) -> None:
-        nonlocal start_score
-        start_score = first.score
-
-    def on_step(t: int, decision: Decision, after: Observation) -> None:
-        folder.add_step(codec.step_line(number, id, t, start_score, decision, after))
-        listener.stepped(number, t, after.score)
-
-    return play(
+    return await play(
         world,
         learner,
         UniformPrior(configuration.proposals),
         steps=configuration.steps,
         number=number,
         id=id,
-        on_reset=on_reset,
-        on_step=on_step,
+        listener=_Log(folder, number, id, listener),
     )
+
+
+class _Log(StepListener):
+    """Writes the line of each step of an episode."""
+
+    def __init__(self, folder: RunFolder, number: int, id: str, listener: Listener) -> None:
+        self._folder, self._number, self._id, self._listener = folder, number, id, listener
+        self._start_score = 0.0
+
+    def began(self, observation: Observation) -> None:
+        self._start_score = observation.score
+
+    def stepped(self, t: int, decision: Decision, after: Observation) -> None:
+        line = codec.step_line(self._number, self._id, t, self._start_score, decision, after)
+        self._folder.add_step(line)
+        self._listener.stepped(self._number, t, after.score)
 
 
 def _recover(folder: RunFolder, learner: Learner) -> None:

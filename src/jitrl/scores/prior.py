@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jitrl.checks import count
 from jitrl.errors import InvalidValue
-from jitrl.records import Candidate, Observation, Scores
+from jitrl.records import Candidate, Scores, Situation
 
 
 class UniformPrior:
@@ -21,17 +20,16 @@ class UniformPrior:
     def __init__(self, proposals: int = 3) -> None:
         self.proposals = count("proposals", proposals, least=1)
 
-    def propose(self, observation: Observation, rng: np.random.Generator) -> Scores:
-        """Return the proposals for `observation`; raises InvalidValue where no action is valid."""
-        actions = observation.actions
+    async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
+        """Return the proposals; raises InvalidValue where no action is valid."""
+        actions = situation.observation.actions
         if not actions:
             raise InvalidValue("actions", actions, "must hold at least one valid action")
         chosen = rng.choice(len(actions), size=min(self.proposals, len(actions)), replace=False)
         logprob = -math.log(len(actions))
-        return Scores(tuple(Candidate(actions[i], logprob) for i in chosen), "prior")
-
-    def score(self, observation: Observation, actions: Sequence[str]) -> Mapping[str, float | None]:
-        """Return the common log-probability for what is valid here, None for what is not."""
-        valid = set(observation.actions)
-        logprob = -math.log(len(valid)) if valid else 0.0
-        return {action: logprob if action in valid else None for action in actions}
+        valid = set(actions)
+        return Scores(
+            tuple(Candidate(actions[i], logprob) for i in chosen),
+            "prior",
+            remembered={a: logprob for a in situation.remembered if a in valid},
+        )
