@@ -167,7 +167,7 @@ def decided(modulation: Modulation, drawn: Sampled, draws: Draws) -> Decision:
         abstained=modulation.abstained,
         changed=u * after >= before,
         guarantee=drawn.guarantee,
-        outside=rest_before,
+        outside=rest_before if math.isnan(drawn.unlisted) else drawn.unlisted,
     )
 
 

@@ -231,6 +231,19 @@ def beta_within(
     return low
 
 
+def beta_for_any_base(A: Floats, beta: float, budget: float | None, temperature: float) -> float:
+    """Return the smaller of `beta` and a step that keeps the budget whatever the base policy is.
+
+    For where the base logits are not known beforehand. With R = max A - min A and s = beta / T, KL
+    is the integral of t Var_t(A) over t from 0 to s, and a variance is at most R^2 / 4 (Popoviciu):
+    KL <= s^2 R^2 / 8. Also log(pi' / pi) <= s R. The larger of the two steps is taken.
+    """
+    R = float(np.max(A) - np.min(A))
+    if budget is None or R == 0.0:
+        return beta
+    return min(beta, temperature * max(math.sqrt(8 * budget), budget) / R)
+
+
 # --- selection --------------------------------------------------------------------------------
 
 

@@ -31,7 +31,11 @@ def test_wrong_values_are_value_errors_and_unknown_names_key_errors_as_well():
         (errors.NotAMemory, errors.StoreError),
         (errors.NewerMemory, errors.StoreError),
         (errors.MemoryUnavailable, errors.StoreError),
-        (errors.MissingExtra, errors.WorldError),
+        (errors.MissingExtra, errors.JitrlError),
+        (errors.BadReply, errors.ModelError),
+        (errors.ModelUnavailable, errors.ModelError),
+        (errors.RequestRejected, errors.ModelError),
+        (errors.NotRecorded, errors.ModelError),
     ],
 )
 def test_the_branches_are_as_drawn(kind, parent):

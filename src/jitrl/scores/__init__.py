@@ -7,6 +7,7 @@ updated policy itself: inside free-form generation, or on a server.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -39,6 +40,8 @@ class Sampled:
     before, after  action -> probability of the drawn action, and of every action with an advantage
     outside        (before, after): probability of everything that is not listed
     beta           the step size that was used, within the budget
+    unlisted       where the policies are those over the listed actions alone: probability that the
+                   model gave to anything else; nan where unknown
     """
 
     action: str
@@ -47,6 +50,7 @@ class Sampled:
     outside: tuple[float, float]
     beta: float
     guarantee: Guarantee
+    unlisted: float = math.nan
 
 
 @runtime_checkable

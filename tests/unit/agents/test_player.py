@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 import pytest
 
 import jitrl
-from jitrl.agents.player import play
+from jitrl.agents import player
+from jitrl.agents.player import StepListener
 from jitrl.errors import JitrlError, WorldError
 from jitrl.records import Candidate, Observation, Scores, State
 from jitrl.scores.prior import UniformPrior
@@ -72,11 +74,19 @@ class Always:
     def __init__(self, action):
         self.action = action
 
-    def propose(self, observation, rng):
+    async def propose(self, situation, rng):
         return Scores((Candidate(self.action, 0.0),), "exact")
 
-    def score(self, observation, actions):
-        return dict.fromkeys(actions, None)
+
+class Hearing(StepListener):
+    """Calls a function after each step."""
+
+    def __init__(self, listen):
+        self.stepped = listen
+
+
+def play(*arguments, **keywords):
+    return asyncio.run(player.play(*arguments, **keywords))
 
 
 RIGHT, LEFT = Always("right"), Always("left")
@@ -97,7 +107,7 @@ def watch(learner, episodes, **keywords):
                 UniformPrior(2),
                 steps=15,
                 number=number,
-                on_step=lambda t, decision, observation: seen.append((t, decision, observation)),
+                listener=Hearing(lambda t, decision, after: seen.append((t, decision, after))),
                 **keywords,
             )
         )
@@ -136,9 +146,9 @@ def test_the_proposals_are_drawn_by_seed_and_number():
     drawn = []
 
     class Recording(UniformPrior):
-        def propose(self, observation, rng):
+        async def propose(self, situation, rng):
             drawn.append(rng.random())
-            return super().propose(observation, rng)
+            return await super().propose(situation, rng)
 
     play(Corridor(), jitrl.Learner(seed=4), Recording(), steps=2, number=9)
     rng = generator(4, 9, "proposals")
@@ -191,7 +201,7 @@ def test_an_exception_of_the_listener_stores_nothing():
             LEFT,
             steps=9,
             number=0,
-            on_step=lambda t, decision, observation: (_ for _ in ()).throw(KeyboardInterrupt),
+            listener=Hearing(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)),
         )
     assert stored(learner) == []
 
@@ -205,7 +215,7 @@ def test_the_listener_hears_of_each_step_in_order_before_the_episode_is_stored()
         assert len(world.taken) == t + 1
         assert stored(learner) == []
 
-    play(world, learner, UniformPrior(), steps=6, number=0, on_step=listen)
+    play(world, learner, UniformPrior(), steps=6, number=0, listener=Hearing(listen))
     (found,) = stored(learner)
     assert [t for t, *_ in heard] == list(range(len(found.steps)))
     assert (
@@ -238,10 +248,11 @@ def test_seconds_are_those_of_the_clock_that_was_given():
     world.seconds = {"total": 40.0, "actions": 30.0}  # of earlier episodes
     played = play(world, jitrl.Learner(), LEFT, steps=3, number=0, clock=lambda: next(ticks))
     assert played.seconds == {
-        "total": 11.0,  # two readings at the start, two around each choice ...
+        "total": 29.0,  # every block of the learner and of the model reads the clock twice
         "world": 8.0,  # a reset and three steps of two seconds
         "actions": 2.0,
-        "learner": 5.0,  # beginning, three choices, storing
+        "learner": 11.0,  # beginning, storing; what is remembered, choosing, recording at each step
+        "model": 3.0,  # proposing
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import numpy as np
@@ -10,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jitrl.errors import InvalidValue, JitrlError
-from jitrl.records import Observation, State
+from jitrl.records import Observation, Situation, State
 from jitrl.scores.prior import UniformPrior
 
 
-def observation(actions):
-    return Observation(State(room="hall"), "A hall.", tuple(actions))
+def propose(prior, actions, rng, remembered=()):
+    observation = Observation(State(room="hall"), "A hall.", tuple(actions))
+    situation = Situation("hall", 0, 0, observation, remembered=tuple(remembered))
+    return asyncio.run(prior.propose(situation, rng))
 
 
 valid = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12, unique=True)
@@ -23,7 +26,7 @@ valid = st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=12, uniqu
 
 @given(valid, st.integers(1, 15), st.integers(0, 2**32 - 1))
 def test_it_proposes_distinct_valid_actions_with_one_log_probability(actions, proposals, seed):
-    scores = UniformPrior(proposals).propose(observation(actions), np.random.default_rng(seed))
+    scores = propose(UniformPrior(proposals), actions, np.random.default_rng(seed))
     proposed = [candidate.action for candidate in scores.candidates]
     assert len(proposed) == min(proposals, len(actions)) == len(set(proposed))
     assert set(proposed) <= set(actions)
@@ -33,12 +36,9 @@ def test_it_proposes_distinct_valid_actions_with_one_log_probability(actions, pr
 
 @given(valid, st.lists(st.text(min_size=1, max_size=4), max_size=5), st.integers(1, 5))
 def test_a_remembered_action_has_the_log_probability_of_the_proposals(actions, others, proposals):
-    prior = UniformPrior(proposals)
-    proposed = prior.propose(observation(actions), np.random.default_rng(0))
-    scored = prior.score(observation(actions), [*actions, *others])
-    for action in (*actions, *others):
-        expected = proposed.candidates[0].logprob if action in actions else None
-        assert scored[action] == expected
+    rng = np.random.default_rng(0)
+    scores = propose(UniformPrior(proposals), actions, rng, [*actions, *others])
+    assert scores.remembered == dict.fromkeys(actions, scores.candidates[0].logprob)
 
 
 def test_three_are_proposed_by_default_and_every_action_equally_often():
@@ -46,7 +46,7 @@ def test_three_are_proposed_by_default_and_every_action_equally_often():
     rng = np.random.default_rng(4)
     counts = dict.fromkeys(actions, 0)
     for _ in range(2000):
-        candidates = UniformPrior().propose(observation(actions), rng).candidates
+        candidates = propose(UniformPrior(), actions, rng).candidates
         assert len(candidates) == 3
         for candidate in candidates:
             counts[candidate.action] += 1
@@ -55,24 +55,19 @@ def test_three_are_proposed_by_default_and_every_action_equally_often():
 
 def test_the_proposals_follow_from_the_generator_alone():
     actions = [f"go {i}" for i in range(20)]
-    one, other = (
-        UniformPrior().propose(observation(actions), np.random.default_rng(9)) for _ in range(2)
-    )
+    one, other = (propose(UniformPrior(), actions, np.random.default_rng(9)) for _ in range(2))
     assert one == other
 
 
 def test_proposing_draws_in_no_fixed_order():
     rng = np.random.default_rng(1)
-    firsts = {
-        UniformPrior().propose(observation("abc"), rng).candidates[0].action for _ in "x" * 60
-    }
+    firsts = {propose(UniformPrior(), "abc", rng).candidates[0].action for _ in "x" * 60}
     assert firsts == set("abc")
 
 
-def test_where_no_action_is_valid_nothing_can_be_proposed_and_nothing_scored():
+def test_where_no_action_is_valid_nothing_can_be_proposed():
     with pytest.raises(InvalidValue, match="at least one valid action"):
-        UniformPrior().propose(observation([]), np.random.default_rng(0))
-    assert dict(UniformPrior().score(observation([]), ["north"])) == {"north": None}
+        propose(UniformPrior(), [], np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("proposals", [0, -1, 2.5, math.nan, "3", None, True])
