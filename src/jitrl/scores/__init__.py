@@ -3,6 +3,9 @@
 Two contracts. A `ScoreSource` lists candidates with their log-probabilities, and the learner draws
 from the updated policy. A `Sampler` is told what the memory adds, and lets the model draw from the
 updated policy itself: inside free-form generation, or on a server.
+
+A source of another package is found through the entry-point group `jitrl.scores`: a function
+`make(model: Model | None, options: Options) -> ScoreSource | Sampler`.
 """
 
 from __future__ import annotations
@@ -10,20 +13,48 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from importlib.metadata import entry_points
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
+from jitrl.errors import InvalidValue, UnknownName
+from jitrl.models import Model
+from jitrl.prompts import Prompt
 from jitrl.records import Guarantee, Modulation, Scores, Situation
 
-__all__ = ["Sampled", "Sampler", "ScoreSource"]
+__all__ = ["Options", "Sampled", "Sampler", "ScoreSource", "make", "names"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What sources may be told; each one takes what concerns it.
+
+    proposals     >= 1: how many candidates are proposed
+    samples       >= 1: answers of which frequencies are taken
+    window        >= 0: steps of the episode that the model is shown
+    top_logprobs  >= 1: how many log-probabilities the model reports at a token
+    max_tokens    >= 1: of an answer with reasons
+    """
+
+    proposals: int = 3
+    samples: int = 10
+    window: int = 10
+    top_logprobs: int = 20
+    max_tokens: int = 600
 
 
 class ScoreSource(Protocol):
     """Proposes candidates for a state, and scores remembered actions beside them.
 
+    prompts  what a model is asked with, if one is
+
     `jitrl.testing.check_scores` checks one.
     """
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The templates in use; their hashes are kept with a run."""
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return at least one candidate, with log-probabilities.
@@ -57,7 +88,30 @@ class Sampled:
 class Sampler(Protocol):
     """Draws an action from the policy pi' = pi exp(beta A / T) / Z of a modulation (Eqs. 8-12)."""
 
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The templates in use; their hashes are kept with a run."""
+
     async def sample(
         self, situation: Situation, modulation: Modulation, rng: np.random.Generator
     ) -> Sampled:
         """Return what was drawn, and the probabilities it was drawn with."""
+
+
+def names() -> list[str]:
+    """Return the sources that are installed."""
+    return sorted({point.name for point in entry_points(group="jitrl.scores")})
+
+
+def make(name: str, model: Model | None, options: Options) -> ScoreSource | Sampler:
+    """Return the source of that name.
+
+    Raises UnknownName for one that is not installed, InvalidValue where it needs a model and there
+    is none, or cannot use this one.
+    """
+    points = {point.name: point for point in entry_points(group="jitrl.scores")}
+    if name not in points:
+        raise UnknownName("scores", name, sorted(points))
+    if name != "prior" and model is None:
+        raise InvalidValue("scores", name, "needs a model: name one with --model")
+    return cast("ScoreSource | Sampler", points[name].load()(model, options))

@@ -13,7 +13,7 @@ from jitrl.errors import BadReply, InvalidValue
 from jitrl.models import Model, Purpose, Reply, Request
 from jitrl.prompts import Prompt, load
 from jitrl.records import Modulation, Situation
-from jitrl.scores import Sampled
+from jitrl.scores import Options, Sampled
 from jitrl.scores.labels import LARGEST_BIAS, label_ids, label_messages
 from jitrl.scores.replies import label_logprobs, label_token, single
 from jitrl.scores.text import labels
@@ -133,3 +133,8 @@ def biases(A: Mapping[str, float], beta: float) -> dict[str, float]:
             "beta", beta, f"spreads the biases by more than {LARGEST_BIAS / 2:g}: choose a smaller"
         )
     return result
+
+
+def make(model: Model, options: Options) -> Biased:
+    """Return the sampler."""
+    return Biased(model, options.top_logprobs, options.window)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from jitrl.models import Message, Model, Purpose, Request, Token
 from jitrl.models.jsonreply import ask_json
 from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
+from jitrl.scores import Options
 from jitrl.scores.replies import (
     agent_schema,
     choice_token,
@@ -197,3 +198,24 @@ def _scores(
         },
         outside=math.nan if biased else max(0.0, 1.0 - mass),
     )
+
+
+def make(model: Model, options: Options) -> Labels:
+    """Return the source that asks for candidates with reasons, then for a label."""
+    return Labels(
+        model,
+        proposals=options.proposals,
+        top_logprobs=options.top_logprobs,
+        window=options.window,
+        max_tokens=options.max_tokens,
+    )
+
+
+def direct(model: Model, options: Options) -> Labels:
+    """Return the source that asks for a label alone."""
+    return replace(make(model, options), direct=True)
+
+
+def biased(model: Model, options: Options) -> Labels:
+    """Return the source that asks for a label alone, with one bias on all labels."""
+    return replace(make(model, options), direct=True, bias=True)

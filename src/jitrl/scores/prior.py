@@ -8,7 +8,9 @@ import numpy as np
 
 from jitrl.checks import count
 from jitrl.errors import InvalidValue
+from jitrl.prompts import Prompt
 from jitrl.records import Candidate, Scores, Situation
+from jitrl.scores import Options
 
 
 class UniformPrior:
@@ -19,6 +21,11 @@ class UniformPrior:
 
     def __init__(self, proposals: int = 3) -> None:
         self.proposals = count("proposals", proposals, least=1)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """None: nobody is asked."""
+        return ()
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return the proposals; raises InvalidValue where no action is valid."""
@@ -33,3 +40,10 @@ class UniformPrior:
             "prior",
             remembered={a: logprob for a in situation.remembered if a in valid},
         )
+
+
+def make(model: object, options: Options) -> UniformPrior:
+    """Return the prior; a model has no use here."""
+    if model is not None:
+        raise InvalidValue("scores", "prior", "uses no model: choose another, or leave --model out")
+    return UniformPrior(options.proposals)

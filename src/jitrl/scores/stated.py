@@ -12,6 +12,7 @@ from jitrl.models import Model, Purpose, Request
 from jitrl.models.jsonreply import ask_json
 from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
+from jitrl.scores import Options
 from jitrl.scores.labels import agent_messages
 from jitrl.scores.replies import agent_schema, read_named
 from jitrl.scores.text import labels
@@ -60,3 +61,8 @@ class Stated:
             for label, sure in named.confidence.items()
         )
         return Scores(candidates, "stated", remembered={})
+
+
+def make(model: Model, options: Options) -> Stated:
+    """Return the source."""
+    return Stated(model, options.proposals, options.window, max_tokens=options.max_tokens)

@@ -11,11 +11,12 @@ from jitrl.errors import BadReply, InvalidValue
 from jitrl.models import Message, Model, Purpose
 from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
+from jitrl.scores import Options
 from jitrl.scores.text import describe
 
 
 @dataclass(frozen=True)
-class Sequence:
+class Sequences:
     """Scores every valid action as the model's answer, its end included; nothing is generated.
 
     The candidates are all valid actions, so that remembered ones are among them where they can be
@@ -58,3 +59,8 @@ def action_messages(situation: Situation, window: int = 10) -> tuple[Message, ..
     """Return the prompt that asks for an action in its own words."""
     actions = "\n".join(situation.observation.actions)
     return load("action").render(situation=describe(situation, window), actions=actions)
+
+
+def make(model: Model, options: Options) -> Sequences:
+    """Return the source."""
+    return Sequences(model, options.window)

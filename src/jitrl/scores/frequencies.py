@@ -13,6 +13,7 @@ from jitrl.errors import BadReply
 from jitrl.models import Model, Purpose, Request
 from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
+from jitrl.scores import Options
 from jitrl.scores.labels import label_messages
 from jitrl.scores.replies import MARKS
 from jitrl.scores.text import labels
@@ -21,7 +22,7 @@ _ANSWER_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class Sampled:
+class Frequencies:
     """Asks for a label `n` times: log p = log(how often / how many answers named a label).
 
     An action that no sample named is no candidate, remembered or not. Answers that are no label
@@ -68,3 +69,8 @@ class Sampled:
             outside=1.0 - total / len(reply.completions),
             samples=len(reply.completions),
         )
+
+
+def make(model: Model, options: Options) -> Frequencies:
+    """Return the source."""
+    return Frequencies(model, options.samples, options.window)
