@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -63,12 +63,19 @@ class StepListener:
     def stepped(self, t: int, decision: Decision, after: Observation) -> None:
         """Step t was taken."""
 
-    def judged(self, scores: tuple[float | None, ...]) -> None:
+    def judged(self, scores: tuple[float | None, ...], provenance: Mapping[str, str]) -> None:
         """The judge scored the steps, None where it did not; the episode is not stored yet."""
 
 
 class Judge(Protocol):
-    """Scores the steps of an episode once it is over."""
+    """Scores the steps of an episode once it is over.
+
+    provenance  name -> text: what is kept with an episode that it scored
+    """
+
+    @property
+    def provenance(self) -> Mapping[str, str]:
+        """Who judges, and how."""
 
     async def assess(self, end: Situation) -> tuple[float | None, ...]:
         """Return a score for each of `end.turns`, None where there is none to be had.
@@ -144,8 +151,8 @@ async def play(
             with spent.on("model"):
                 end = Situation(world.name, number, len(turns), observation, tuple(turns))
                 scores = await _judged(judge, end)
-            episode.judged(scores)
-            listener.judged(scores)
+            episode.judged(scores, judge.provenance)
+            listener.judged(scores, judge.provenance)
     except BaseException:
         episode.abandon()
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from jitrl.errors import BadReply
 from jitrl.models import Model, Purpose, Request
-from jitrl.prompts import Prompt, load
+from jitrl.prompts import load
 from jitrl.records import Situation, State
 from jitrl.scores.text import describe
 from jitrl.seeds import generator
@@ -30,11 +30,6 @@ class Summariser:
     max_tokens: int = 300
     seed: int = 0
 
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("summary"),)
-
     async def __call__(self, situation: Situation) -> Situation:
         """Return the situation with the summary as its history; raises BadReply for an empty one.
 
@@ -46,7 +41,7 @@ class Summariser:
             self.seed, situation.episode, f"summary {situation.t}"
         )
         request = Request(
-            self.prompts[0].render(situation=describe(situation, self.window)),
+            load("summary").render(situation=describe(situation, self.window)),
             max_tokens=self.max_tokens,
             temperature=0.0,
             seed=int(draws.integers(2**31)),

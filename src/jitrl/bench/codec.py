@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ class LoggedStep:
     reward, score   of this step, and the world's score after it
     start_score     the world's score when the episode began
     terminated      the world ended with this step
+    text            what the world printed after it
+    before          what the world had printed before it; kept with the first step of an episode
     """
 
     episode: int
@@ -39,6 +41,8 @@ class LoggedStep:
     score: float
     start_score: float
     terminated: bool
+    text: str = ""
+    before: str = ""
 
 
 def dumps(value: object) -> str:
@@ -47,9 +51,13 @@ def dumps(value: object) -> str:
 
 
 def step_line(
-    number: int, id: str, t: int, start_score: float, decision: Decision, after: Observation
+    number: int, id: str, t: int, first: Observation, decision: Decision, after: Observation
 ) -> str:
-    """Return the line of one step: the decision, and what the world made of it."""
+    """Return the line of one step: the decision, and what the world made of it.
+
+    first  what the world showed when the episode began
+    """
+    begin = {"before": first.text} if t == 0 else {}
     return dumps(
         {
             "episode": number,
@@ -58,7 +66,7 @@ def step_line(
             "action": decision.action,
             "reward": after.reward,
             "score": after.score,
-            "start_score": start_score,
+            "start_score": first.score,
             "terminated": after.terminated,
             "state": dict(decision.state),
             "before": dict(decision.before),
@@ -79,8 +87,20 @@ def step_line(
             "abstained": decision.abstained,
             "changed": decision.changed,
             "guarantee": decision.guarantee,
+            "outside": plain(decision.outside),
+            "samples": decision.samples,
+            "text": after.text,
+            **begin,
         }
     )
+
+
+def judged_line(
+    number: int, id: str, scores: Sequence[float | None], provenance: Mapping[str, str]
+) -> str:
+    """Return the line of what a judge made of an episode: a score a step, None for none."""
+    line = {"episode": number, "id": id, "scores": list(scores), "provenance": dict(provenance)}
+    return dumps(line)
 
 
 def step_prefix(number: int, id: str, t: int) -> bytes:
@@ -109,6 +129,8 @@ def read_step(line: str | bytes) -> LoggedStep:
         abstained=got["abstained"],
         changed=got["changed"],
         guarantee=got["guarantee"],
+        outside=number(got.get("outside")),
+        samples=got.get("samples", 0),
     )
     return LoggedStep(
         episode=got["episode"],
@@ -119,6 +141,8 @@ def read_step(line: str | bytes) -> LoggedStep:
         score=number(got["score"]),
         start_score=number(got["start_score"]),
         terminated=got["terminated"],
+        text=got.get("text", ""),
+        before=got.get("before", ""),
     )
 
 

@@ -11,10 +11,15 @@ from typing import Any, cast
 
 from jitrl.checks import count
 from jitrl.errors import InvalidValue, UnknownName
+from jitrl.learner import Credit
 from jitrl.presets import Preset, Ramp, preset
+from jitrl.scores import Options
+from jitrl.scores import names as score_names
 from jitrl.similarity import Field
 
 AGENTS = ("jitrl", "static")
+_LIMITS = ("episodes", "steps", "proposals")
+_FIRST = ("world", "agent", "preset", "overrides", "seed", *_LIMITS)
 _RAMPS = ("beta", "threshold")
 
 
@@ -29,9 +34,17 @@ class Configuration:
     seed       >= 0
     episodes   >= 1: how many are wanted; all but this must be equal to resume a run
     steps      >= 1: at most so many in an episode
-    proposals  >= 1: valid actions drawn as candidates of a step
+    proposals  >= 1: candidates of a step: drawn from the valid actions, or named by the model
     memory     path of a memory that other runs share; None: in the run folder
     games      folder of story files, where the world needs one; None: as the world finds them
+    model      the acting model as `jitrl.models.make` takes it; None: the uniform prior
+    base_url   where it is served; None: where its back end usually is
+    scores     where base log-probabilities come from, as `jitrl.scores.make` takes it
+    samples, window, top_logprobs, max_tokens  see `jitrl.scores.Options`
+    judge_model, judge_url  the model that scores steps after an episode; None: none does
+    credit     what returns are made of: "reward", "judged" or "mixed" (reward + judged)
+    tell_outcome  the judge is told how the episode ended
+    summarise  the history in the state is written by the acting model
 
     Raises InvalidValue or UnknownName.
     """
@@ -46,20 +59,59 @@ class Configuration:
     proposals: int = 3
     memory: str | None = None
     games: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    scores: str = "prior"
+    samples: int = 10
+    window: int = 10
+    top_logprobs: int = 20
+    max_tokens: int = 600
+    judge_model: str | None = None
+    judge_url: str | None = None
+    credit: Credit = "reward"
+    tell_outcome: bool = False
+    summarise: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.world, str):
             raise InvalidValue("world", self.world, "must be a text such as textworld:1")
         if self.agent not in AGENTS:
             raise UnknownName("agent", self.agent, list(AGENTS))
-        for name in ("episodes", "steps", "proposals"):
+        for name in (*_LIMITS, "samples", "top_logprobs", "max_tokens"):
             count(name, getattr(self, name), least=1)
         count("seed", self.seed)
+        count("window", self.window)
+        self._check_models()
         if self.agent == "static" and self.memory is not None:
             raise InvalidValue(
                 "memory", self.memory, "has no meaning for the static agent: omit it"
             )
         self.resolved()
+
+    def _check_models(self) -> None:
+        """Raise for names and options of models that cannot go together."""
+        if self.scores not in score_names():
+            raise UnknownName("scores", self.scores, score_names())
+        if (self.model is None) != (self.scores == "prior"):
+            wanted = "a model: name one with --model" if self.model is None else "no model"
+            raise InvalidValue("scores", self.scores, f"needs {wanted}")
+        for name, needed in (("base_url", "model"), ("summarise", "model")):
+            if getattr(self, name) and getattr(self, needed) is None:
+                raise InvalidValue(name, getattr(self, name), f"needs a --{needed}")
+        if self.credit not in ("reward", "judged", "mixed"):
+            raise UnknownName("credit", self.credit, ["reward", "judged", "mixed"])
+        if (self.judge_model is None) != (self.credit == "reward"):
+            rule = "must be reward without a --judge-model, and judged or mixed with one"
+            raise InvalidValue("credit", self.credit, rule)
+        if self.judge_model is None and (self.judge_url or self.tell_outcome):
+            raise InvalidValue("judge_model", None, "must be given: what is set is for a judge")
+
+    @property
+    def options(self) -> Options:
+        """What the score source is told."""
+        return Options(
+            self.proposals, self.samples, self.window, self.top_logprobs, self.max_tokens
+        )
 
     def resolved(self) -> Preset:
         """Return the preset with the overrides applied."""
@@ -82,18 +134,22 @@ class Configuration:
 
     def folder(self) -> Path:
         """Return the folder that a run of this is kept in unless the user names one."""
-        name = f"{self.world}-{self.agent}-{self.preset}-{self.seed}"
+        model = "" if self.model is None else f"-{self.model.rpartition('/')[2]}-{self.scores}"
+        name = f"{self.world}-{self.agent}-{self.preset}{model}-{self.seed}"
         return Path("runs", re.sub(r"[^A-Za-z0-9._-]+", "-", name))
 
     def command(self, folder: Path) -> list[str]:
         """Return the command that plays this in `folder`, every choice spelled out."""
         words = ["jitrl", "run", self.world]
-        for name in ("agent", "preset", "seed", "episodes", "steps", "proposals"):
+        for name in ("agent", "preset", "seed", *_LIMITS):
             words += [f"--{name}", str(getattr(self, name))]
         for name, value in self.overrides.items():
             words += ["--set", f"{name}={json.dumps(value)}"]
-        for name, path in (("memory", self.memory), ("games", self.games)):
-            words += [] if path is None else [f"--{name}", path]
+        for given in fields(self)[len(_FIRST) :]:
+            value = getattr(self, given.name)
+            if value != given.default:
+                option = "--" + given.name.replace("_", "-")
+                words += [option] if value is True else [option, str(value)]
         return [*words, "--out", str(folder)]
 
 

@@ -4,6 +4,8 @@
     steps.jsonl     a line per step: enough to explain the decision afterwards
     episodes.jsonl  a line per finished episode; an episode without one is not finished
     memory.db       what was learned, unless the run shares a memory or is static
+    judged.jsonl    a line per episode that a judge scored
+    calls.jsonl     a line per call of a model: what for, what it used, what it cost
     lock            held by the process that is writing
 
 A line is one write, and reaches the operating system before the run goes on: what a killed process
@@ -18,7 +20,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -28,11 +30,13 @@ from jitrl.bench.codec import LoggedStep
 from jitrl.bench.configuration import Configuration
 from jitrl.errors import BadRun, JitrlError, RunError
 
-FORMAT = 1
-MANIFEST, STEPS, EPISODES, MEMORY, LOCK = (
+FORMAT = 2  # 1 knew no language models; it is read
+MANIFEST, STEPS, EPISODES, JUDGED, CALLS, MEMORY, LOCK = (
     "run.json",
     "steps.jsonl",
     "episodes.jsonl",
+    "judged.jsonl",
+    "calls.jsonl",
     "memory.db",
     "lock",
 )
@@ -53,6 +57,7 @@ class Manifest:
     versions       of jitrl, Python, numpy and the platform when the run began
     started        when that was, ISO 8601 in UTC
     command        that plays the same
+    prompts        template -> hash, of all that models are asked with
     """
 
     run: str
@@ -63,6 +68,7 @@ class Manifest:
     versions: Mapping[str, str]
     started: str
     command: list[str]
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
     def episode_id(self, number: int) -> str:
         """Return the id under which an episode is stored in the memory."""
@@ -83,6 +89,8 @@ class Manifest:
             _same(f"hyper-parameter {name}", self.preset.get(name), wanted.preset.get(name))
         for name in sorted(self.world.keys() | wanted.world.keys()):
             _same(f"world's {name}", self.world.get(name), wanted.world.get(name))
+        for name in sorted(self.prompts.keys() | wanted.prompts.keys()):
+            _same(f"prompt {name}", self.prompts.get(name), wanted.prompts.get(name))
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,11 @@ class RunFolder:
         with writing(self.path):
             self._episodes.append(codec.episode_line(played))
         self.finished.append(played)
+
+    def add_judged(self, line: str) -> None:
+        """Append the line of what a judge made of an episode; of several the last one holds."""
+        with writing(self.path), closing(_Lines(self.path / JUDGED)) as judged:
+            judged.append(line)
 
     def drop_unfinished(self) -> None:
         """Cut away the steps of the unfinished episode, so that it can be played anew."""

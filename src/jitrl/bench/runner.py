@@ -13,7 +13,8 @@ import hashlib
 import platform
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +25,17 @@ import numpy as np
 from jitrl import worlds
 from jitrl._version import __version__
 from jitrl.agents.player import Played, StepListener, play
-from jitrl.bench import codec
+from jitrl.bench import codec, language
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import MEMORY, Manifest, Run, RunFolder
+from jitrl.bench.folder import CALLS, MEMORY, Manifest, Run, RunFolder
 from jitrl.bench.folder import read as read_run
+from jitrl.bench.language import Access, Cast
 from jitrl.errors import BadRun
 from jitrl.learner import Learner
 from jitrl.memory import SqliteMemory
+from jitrl.models.ledger import Ledger
 from jitrl.presets import describe
 from jitrl.records import Decision, Observation
-from jitrl.scores.prior import UniformPrior
 from jitrl.worlds import World
 
 
@@ -64,16 +66,18 @@ def run(
     resume: bool = False,
     listener: Listener | None = None,
     clock: Callable[[], float] = time.time,
+    access: Access | None = None,
 ) -> Run:
     """Play what is left of a run in the folder `path`, and return it whole.
 
     resume  continue the run that is there; without it, a folder that holds a run is refused
     clock   seconds since the epoch, for the times that are kept
+    access  how models are reached, and what may be spent
 
-    Raises BadRun, RunError, or what the world and the memory raise. Finished episodes are kept
+    Raises BadRun, RunError, BudgetSpent, or what the world, the memory and the models raise. Finished episodes are kept
     whatever happens.
     """
-    listener = listener or Listener()
+    listener, access = listener or Listener(), access or Access()
     if configuration.memory is not None:  # before anything is written, see whether it is one
         SqliteMemory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock)
@@ -83,7 +87,7 @@ def run(
     ):
         _recover(folder, learner)
         listener.begun(folder.finished, configuration.episodes)
-        asyncio.run(_episodes(folder, learner, world, configuration, listener))
+        asyncio.run(_episodes(folder, learner, world, configuration, access, listener))
     return read_run(path)
 
 
@@ -113,6 +117,7 @@ def describe_run(
         },
         started=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
         command=configuration.command(path),
+        prompts=language.prompts(configuration),
     )
 
 
@@ -121,6 +126,9 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
     static = configuration.agent == "static"
     memory = None if static else configuration.memory or folder.path / MEMORY
     version = {f"world {key}": value for key, value in world.version.items()}
+    described = {"world": world.name, "run": folder.manifest.run, "scores": configuration.scores}
+    if configuration.model is not None:
+        described["model"] = configuration.model
     chosen = configuration.resolved()
     return Learner(
         memory,
@@ -129,7 +137,8 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
         seed=configuration.seed,
         frozen=static,
         reward_range=world.reward_range,
-        provenance={"world": world.name, "run": folder.manifest.run, "scores": "prior"} | version,
+        credit=configuration.credit,
+        provenance=described | version,
         clock=clock,
     )
 
@@ -139,19 +148,28 @@ async def _episodes(
     learner: Learner,
     world: World,
     configuration: Configuration,
+    access: Access,
     listener: Listener,
 ) -> None:
-    for number in range(len(folder.finished), configuration.episodes):
-        played = await _play(folder, learner, world, configuration, number, listener)
-        folder.add_episode(played)
-        listener.played(played)
+    """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
+    ledger = Ledger(folder.path / CALLS if language.names(configuration) else None)
+    with closing(ledger):
+        async with language.cast(configuration, access, ledger) as players:
+            for number in range(len(folder.finished), configuration.episodes):
+                access.budget.check(ledger)
+                played = await _play(folder, learner, world, players, number, listener)
+                if played.steps or not played.stopped:
+                    folder.add_episode(played)
+                    listener.played(played)
+                if played.stopped:
+                    access.budget.check(ledger)
 
 
 async def _play(
     folder: RunFolder,
     learner: Learner,
     world: World,
-    configuration: Configuration,
+    players: Cast,
     number: int,
     listener: Listener,
 ) -> Played:
@@ -159,10 +177,13 @@ async def _play(
     return await play(
         world,
         learner,
-        UniformPrior(configuration.proposals),
-        steps=configuration.steps,
+        players.source,
+        steps=folder.manifest.configuration.steps,
         number=number,
         id=id,
+        summarise=players.summarise,
+        judge=players.judge,
+        may_go_on=players.may_go_on,
         listener=_Log(folder, number, id, listener),
     )
 
@@ -172,15 +193,18 @@ class _Log(StepListener):
 
     def __init__(self, folder: RunFolder, number: int, id: str, listener: Listener) -> None:
         self._folder, self._number, self._id, self._listener = folder, number, id, listener
-        self._start_score = 0.0
+        self._first: Observation
 
     def began(self, observation: Observation) -> None:
-        self._start_score = observation.score
+        self._first = observation
 
     def stepped(self, t: int, decision: Decision, after: Observation) -> None:
-        line = codec.step_line(self._number, self._id, t, self._start_score, decision, after)
+        line = codec.step_line(self._number, self._id, t, self._first, decision, after)
         self._folder.add_step(line)
         self._listener.stepped(self._number, t, after.score)
+
+    def judged(self, scores: tuple[float | None, ...], provenance: Mapping[str, str]) -> None:
+        self._folder.add_judged(codec.judged_line(self._number, self._id, scores, provenance))
 
 
 def _recover(folder: RunFolder, learner: Learner) -> None:

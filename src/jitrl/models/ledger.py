@@ -134,41 +134,41 @@ class Metered:
 
     A call that fails is entered as well. What it used is taken from the `usage` of its error, if
     it has one; a rejected request used nothing; otherwise its cost is unknown. A request that a
-    recording does not hold was no call.
+    recording does not hold was no call. `model` is the model itself.
     """
 
     def __init__(self, model: Model, ledger: Ledger, prices: Prices | None = None) -> None:
         self.name = model.name
-        self._model = model
+        self.model = model
         self._ledger = ledger
         self._prices = prices
 
     @property
     def capabilities(self) -> Capabilities:
         """Those of the model."""
-        return self._model.capabilities
+        return self.model.capabilities
 
     @capabilities.setter
     def capabilities(self, capabilities: Capabilities) -> None:
-        self._model.capabilities = capabilities
+        self.model.capabilities = capabilities
 
     async def complete(self, request: Request) -> Reply:
         """Return what the model replies, counted."""
-        return await self._counted(request.purpose, self._model.complete(request))
+        return await self._counted(request.purpose, self.model.complete(request))
 
     async def score(
         self, messages: Sequence[Message], continuations: Sequence[str], purpose: Purpose
     ) -> SequenceScores:
         """Return the model's scores, counted."""
-        return await self._counted(purpose, self._model.score(messages, continuations, purpose))
+        return await self._counted(purpose, self.model.score(messages, continuations, purpose))
 
     async def tokenize(self, text: str) -> tuple[int, ...] | None:
         """Return what the model says: it is no call."""
-        return await self._model.tokenize(text)
+        return await self.model.tokenize(text)
 
     async def close(self) -> None:
         """Close the model. The ledger stays open: it may be another model's too."""
-        await self._model.close()
+        await self.model.close()
 
     async def _counted(self, purpose: Purpose, call: Awaitable[_Answer]) -> _Answer:
         try:
@@ -178,12 +178,13 @@ class Metered:
         except BaseException as error:  # cancelled calls cost money too
             usage = getattr(error, "usage", None)
             known = isinstance(usage, Usage) or isinstance(error, RequestRejected)
-            self._enter(purpose, usage if isinstance(usage, Usage) else Usage(calls=1), known)
+            self.enter(purpose, usage if isinstance(usage, Usage) else Usage(calls=1), known)
             raise
-        self._enter(purpose, answer.usage, True)
+        self.enter(purpose, answer.usage, True)
         return answer
 
-    def _enter(self, purpose: Purpose, usage: Usage, known: bool) -> None:
+    def enter(self, purpose: Purpose, usage: Usage, known: bool = True) -> None:
+        """Enter a call that was not made through this object; `known`: so is what it cost."""
         dollars = self._prices.cost(self.name, usage) if known and self._prices else None
         self._ledger.add(purpose, self.name, usage, dollars)
 

@@ -47,14 +47,8 @@ class Options:
 class ScoreSource(Protocol):
     """Proposes candidates for a state, and scores remembered actions beside them.
 
-    prompts  what a model is asked with, if one is
-
     `jitrl.testing.check_scores` checks one.
     """
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """The templates in use; their hashes are kept with a run."""
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return at least one candidate, with log-probabilities.
@@ -87,10 +81,6 @@ class Sampled:
 @runtime_checkable
 class Sampler(Protocol):
     """Draws an action from the policy pi' = pi exp(beta A / T) / Z of a modulation (Eqs. 8-12)."""
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """The templates in use; their hashes are kept with a run."""
 
     async def sample(
         self, situation: Situation, modulation: Modulation, rng: np.random.Generator

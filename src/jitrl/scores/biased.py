@@ -11,7 +11,6 @@ import numpy as np
 from jitrl import update
 from jitrl.errors import BadReply, InvalidValue
 from jitrl.models import Model, Purpose, Reply, Request
-from jitrl.prompts import Prompt, load
 from jitrl.records import Modulation, Situation
 from jitrl.scores import Options, Sampled
 from jitrl.scores.labels import LARGEST_BIAS, label_ids, label_messages
@@ -39,11 +38,6 @@ class Biased:
     model: Model
     top_logprobs: int = 20
     window: int = 10
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("label"),)
 
     async def sample(
         self, situation: Situation, modulation: Modulation, rng: np.random.Generator

@@ -11,7 +11,6 @@ import numpy as np
 from jitrl.checks import count
 from jitrl.errors import BadReply
 from jitrl.models import Model, Purpose, Request
-from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.labels import label_messages
@@ -36,11 +35,6 @@ class Frequencies:
 
     def __post_init__(self) -> None:
         count("n", self.n, least=1)
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("label"),)
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return the sampled actions, the most frequent first."""

@@ -17,7 +17,7 @@ from jitrl.checks import count
 from jitrl.errors import BadReply, InvalidValue, RequestRejected
 from jitrl.models import Message, Model, Purpose, Request, Token
 from jitrl.models.jsonreply import ask_json
-from jitrl.prompts import Prompt, load
+from jitrl.prompts import load
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.replies import (
@@ -70,11 +70,6 @@ class Labels:
         count("top_logprobs", self.top_logprobs, least=1)
         if self.bias and not self.direct:
             raise InvalidValue("bias", self.bias, "needs direct=True: it would spoil the reasons")
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("label" if self.direct else "agent"),)
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return candidates with log-probabilities at temperature 1."""

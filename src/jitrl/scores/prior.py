@@ -8,7 +8,6 @@ import numpy as np
 
 from jitrl.checks import count
 from jitrl.errors import InvalidValue
-from jitrl.prompts import Prompt
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 
@@ -21,11 +20,6 @@ class UniformPrior:
 
     def __init__(self, proposals: int = 3) -> None:
         self.proposals = count("proposals", proposals, least=1)
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """None: nobody is asked."""
-        return ()
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return the proposals; raises InvalidValue where no action is valid."""

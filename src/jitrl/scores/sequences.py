@@ -9,7 +9,7 @@ import numpy as np
 
 from jitrl.errors import BadReply, InvalidValue
 from jitrl.models import Message, Model, Purpose
-from jitrl.prompts import Prompt, load
+from jitrl.prompts import load
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.text import describe
@@ -26,11 +26,6 @@ class Sequences:
 
     model: Model
     window: int = 10
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("action"),)
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return all valid actions with their log-probabilities at temperature 1."""

@@ -10,7 +10,6 @@ import numpy as np
 from jitrl.checks import count
 from jitrl.models import Model, Purpose, Request
 from jitrl.models.jsonreply import ask_json
-from jitrl.prompts import Prompt, load
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.labels import agent_messages
@@ -35,11 +34,6 @@ class Stated:
 
     def __post_init__(self) -> None:
         count("proposals", self.proposals, least=1)
-
-    @property
-    def prompts(self) -> tuple[Prompt, ...]:
-        """What the model is asked with."""
-        return (load("agent"),)
 
     async def propose(self, situation: Situation, rng: np.random.Generator) -> Scores:
         """Return the named candidates with their stated log-probabilities."""
