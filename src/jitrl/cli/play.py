@@ -27,7 +27,7 @@ from jitrl.checks import finite
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, console, facts, failure, table, tell
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
-from jitrl.learner import Credit
+from jitrl.credit import Signal
 from jitrl.models.budget import Budget
 from jitrl.models.prices import Prices
 from jitrl.worlds import World
@@ -151,7 +151,7 @@ def run(
         max_tokens=max_tokens,
         judge_model=judge_model,
         judge_url=judge_url,
-        credit=cast("Credit", credit or ("reward" if judge_model is None else "judged")),
+        credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
         tell_outcome=tell_outcome,
         summarise=summarise,
     )
