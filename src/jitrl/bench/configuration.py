@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from jitrl.checks import count
-from jitrl.errors import InvalidValue, UnknownName
 from jitrl.credit import Signal
+from jitrl.errors import InvalidValue, UnknownName
 from jitrl.presets import Preset, Ramp, preset
 from jitrl.scores import Options
 from jitrl.scores import names as score_names

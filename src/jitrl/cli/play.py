@@ -26,8 +26,8 @@ from jitrl.bench.workers import Job, play_all
 from jitrl.checks import finite
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, console, facts, failure, table, tell
-from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.credit import Signal
+from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.models.budget import Budget
 from jitrl.models.prices import Prices
 from jitrl.worlds import World
