@@ -41,6 +41,7 @@ NAMES = [
     for provider in providers
     if provider.id in HOSTED
     for model in provider.models
+    if provider.find_model(model.id)  # a few match nothing, not even themselves
 ]
 
 
