@@ -3,87 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from judge_kit import Reads, assess, diligent, episode, lines, scored, seen, true_score
 
 from jitrl.credit.judge import ModelJudge
 from jitrl.errors import BadReply, BudgetSpent, InvalidValue, ModelUnavailable, RequestRejected
-from jitrl.models import Capabilities, Completion, Purpose, Reply, Usage
+from jitrl.models import Completion, Purpose
 from jitrl.prompts import Prompt, load
-from jitrl.records import Observation, Situation, State, Turn
-
-
-class Reads:
-    """A model that reads which steps it is asked about, and answers by a rule of the test."""
-
-    name = "test/reads"
-    capabilities = Capabilities()
-
-    def __init__(self, answer):
-        self.answer = answer
-        self.requests = []
-        self.asked = []  # the steps that each request asks about
-
-    async def complete(self, request):
-        self.requests.append(request)
-        last = request.messages[-1].content
-        listed = re.findall(r"(?:Score these steps|no usable score yet): ([\d, ]+)", last)[-1]
-        self.asked.append([int(number) for number in listed.split(", ")])
-        said = self.answer(self.asked[-1], request)
-        if isinstance(said, Exception):
-            raise said
-        completion = said if isinstance(said, Completion) else Completion(said)
-        return Reply((completion,), Usage(calls=1), self.name)
-
-
-def true_score(t):
-    """What the test's judge thinks of step t: another number for each step."""
-    return t / 7 - 3
-
-
-def scored(steps, score=true_score):
-    return json.dumps({"scores": [{"step": t, "why": "so", "score": score(t)} for t in steps]})
-
-
-def diligent(steps, request):
-    return scored(steps)
-
-
-def seen(text, score=0.0, **changes):
-    return Observation(State(room=text), text, ("go",), score=score, **changes)
-
-
-def episode(length, *, texts=None, terminated=True):
-    """An episode whose action t is "act t", which leads to "saw t"."""
-    texts = texts or ["the beginning", *(f"saw {t}" for t in range(length))]
-    shown = [seen(text, float(i)) for i, text in enumerate(texts)]
-    shown[-1] = seen(texts[-1], float(length), terminated=terminated)
-    turns = tuple(Turn(shown[t], f"act {t}", shown[t + 1]) for t in range(length))
-    return Situation("a task", 3, length, shown[-1], turns)
-
-
-def assess(answer, end, **options):
-    model = Reads(answer)
-    return asyncio.run(ModelJudge(model, **options).assess(end)), model
-
-
-def lines(request):
-    """The JSON objects that the judge was shown."""
-    text = request.messages[1].content
-    inside = text.split("<episode>\n")[1].split("\n</episode>")[0]
-    return [json.loads(line) for line in inside.split("\n")]
-
-
-def shown(request):
-    """The numbers of the steps that the judge was shown."""
-    return [line["step"] for line in lines(request) if "step" in line]
-
+from jitrl.records import Situation, Turn
 
 # --- what the judge is shown --------------------------------------------------------------------
 
@@ -307,109 +240,6 @@ def test_half_a_reply_is_one_failed_attempt(text):
     with pytest.raises(BadReply, match="scored none of 2 steps") as caught:
         assess(lambda *_: text, episode(2))
     assert "\n" not in str(caught.value)
-
-
-# --- long episodes ------------------------------------------------------------------------------
-
-
-@settings(max_examples=60)
-@given(st.integers(1, 40), st.integers(1, 1500), st.integers(0, 12))
-def test_chunks_ask_about_each_step_once_with_what_stands_around_it(length, max_chars, overlap):
-    found, model = assess(diligent, episode(length), max_chars=max_chars, overlap=overlap)
-    assert found == tuple(true_score(t) for t in range(length))
-    assert [t for steps in model.asked for t in steps] == list(range(length))
-    for steps, request in zip(model.asked, model.requests, strict=True):
-        numbers = shown(request)
-        assert numbers == list(range(numbers[0], numbers[-1] + 1))
-        assert set(steps) <= set(numbers)
-        before, after = steps[0] - numbers[0], numbers[-1] - steps[-1]
-        assert max(before, after) <= overlap
-        assert before == after or numbers[0] == 0 or numbers[-1] == length - 1
-        first = lines(request)[0]
-        assert first["before step"] == numbers[0]
-        assert first["observation"] == (f"saw {numbers[0] - 1}" if numbers[0] else "the beginning")
-        inside = request.messages[1].content.split("<episode>\n")[1].split("\n</episode>")[0]
-        assert len(inside) <= max_chars or len(steps) == 1
-
-
-def test_consecutive_chunks_overlap():
-    _, model = assess(diligent, episode(40), max_chars=1200, overlap=3)
-    assert len(model.asked) > 1
-    for (early, late), requests in zip(
-        zip(model.asked, model.asked[1:], strict=False),
-        zip(model.requests, model.requests[1:], strict=False),
-        strict=True,
-    ):
-        common = set(shown(requests[0])) & set(shown(requests[1]))
-        assert common >= {early[-1], late[0]}
-        assert len(common) == 6
-
-
-def limited(most):
-    """A model that takes so many characters and no more."""
-
-    def answer(steps, request):
-        if sum(len(message.content) for message in request.messages) > most:
-            return RequestRejected("maximum context length is 5 tokens: shorten the prompt")
-        return scored(steps)
-
-    return answer
-
-
-def test_a_chunk_that_is_too_long_for_the_model_is_halved_and_the_judge_goes_on():
-    bare = sum(len(m.content) for m in assess(diligent, episode(1))[1].requests[0].messages)
-    for room in (300, 700, 1500):
-        found, model = assess(limited(bare + room), episode(30))
-        assert found == tuple(true_score(t) for t in range(30))
-        answered = [
-            t for t, r in zip(model.asked, model.requests, strict=True) if fits(r, bare, room)
-        ]
-        assert [t for steps in answered for t in steps] == list(range(30))
-
-
-def fits(request, bare, room):
-    return sum(len(message.content) for message in request.messages) <= bare + room
-
-
-def test_a_single_step_that_is_too_long_is_unscored_and_the_others_are_not():
-    bare = sum(len(m.content) for m in assess(diligent, episode(1))[1].requests[0].messages)
-    texts = ["begin", *(f"saw {t}" for t in range(10))]
-    texts[6] = "word " * 1000  # step 5 leads there, and step 6 begins there
-    found, _ = assess(limited(bare + 700), episode(10, texts=texts))
-    assert [t for t, score in enumerate(found) if score is None] == [5, 6]
-
-
-def test_an_episode_that_is_too_long_whatever_is_shown_says_so():
-    with pytest.raises(RequestRejected, match="maximum context length"):
-        assess(limited(10), episode(4))
-
-
-def test_a_reply_that_was_cut_off_is_asked_for_in_halves():
-    def answer(steps, request):
-        text = scored(steps)
-        return text if len(text) < 300 else Completion(text[:300], "length")
-
-    found, _ = assess(answer, episode(30))
-    assert found == tuple(true_score(t) for t in range(30))
-
-
-def test_a_model_that_never_ends_an_answer_is_not_asked_for_every_step():
-    model = Reads(lambda *_: Completion("let me think", "length"))
-    with pytest.raises(BadReply, match="raise max_tokens"):
-        asyncio.run(ModelJudge(model).assess(episode(64)))
-    assert len(model.requests) == 7
-
-
-def test_steps_scored_before_a_chunk_was_halved_are_not_asked_for_again():
-    def answer(steps, request):
-        if len(request.messages) == 2:
-            return scored(steps[:-1])
-        return RequestRejected("the context is too long")
-
-    found, model = assess(answer, episode(8), overlap=0)
-    assert found == (*(true_score(t) for t in range(7)), None)
-    assert model.asked[0] == list(range(8))
-    assert all(steps == [7] for steps in model.asked[1:])
 
 
 # --- failures -----------------------------------------------------------------------------------
