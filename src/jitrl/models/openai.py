@@ -159,6 +159,8 @@ class OpenAIModel:
         where the server does not echo log-probabilities, BadReply where a token reaches across the
         prompt's end: end the prompt with a line break.
         """
+        if not continuations:
+            return SequenceScores((), Usage(), self.name)
         prompt = "\n\n".join(message.content for message in messages)
         texts = [prompt, *(prompt + continuation + self.end for continuation in continuations)]
         read = await together(self._echo(text) for text in texts)
