@@ -4,6 +4,7 @@ What it says comes from a brain (`jitrl.testing.brains`), so every probability i
 can do, and what goes wrong on the way, is told to it.
 
     >>> from jitrl.models import make
+    >>> from jitrl.testing import Choosing
     >>> with ScriptedServer(Choosing(lambda messages: {"A": 0.75, "B": 0.25})) as server:
     ...     model = make("openai/scripted", base_url=server.url)
 """
@@ -166,7 +167,8 @@ class ScriptedServer:
     def wait(self, until: Callable[[ScriptedServer], bool], timeout: float = 10.0) -> bool:
         """Wait until something holds of the server; return whether it does.
 
-        >>> with ScriptedServer(Choosing(lambda messages: {"A": 1.0})) as server:
+        >>> from jitrl.testing import Fixed
+        >>> with ScriptedServer(Fixed(["go north"])) as server:
         ...     server.wait(lambda server: not server.requests)
         True
         """

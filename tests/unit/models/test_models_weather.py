@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from jitrl.errors import BadReply, InvalidValue, ModelError, ModelUnavailable, RequestRejected
+from jitrl.errors import (
+    BadReply,
+    InvalidValue,
+    MissingExtra,
+    ModelError,
+    ModelUnavailable,
+    RequestRejected,
+)
 from jitrl.models import Message, Purpose, Request, make
 from jitrl.models.openai import OpenAIModel
 from jitrl.testing import Choosing, Fault, Fixed, ScriptedServer
@@ -317,6 +325,26 @@ def test_a_server_on_this_machine_is_sent_its_own_key_or_none(
         completing(server, clock)
         sent = [request.headers["authorization"] for request in server.requests]
     assert sent == ["Bearer none", "Bearer mine"]
+
+
+def test_without_a_key_no_word_of_the_server_is_hidden(clock: Clock) -> None:
+    with serving(Fault("status", 400, message="none of it", code="x")) as server:
+        assert "said no (400): none of it" in refused(RequestRejected, server, clock)
+
+
+def test_an_attempt_that_failed_is_logged(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="jitrl.models")
+    with serving(Fault("status", 503, retry_after="2")) as server:
+        completing(server, clock)
+    (record,) = (record for record in caplog.records if record.name == "jitrl.models")
+    assert "failed with status 503" in record.getMessage()
+    assert record.getMessage().endswith("trying again in 2.0 s")
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'jitrl\[models\]'"):
+        make("openai/m", base_url="http://127.0.0.1:1/v1")
 
 
 def test_an_address_must_not_hold_a_key() -> None:
