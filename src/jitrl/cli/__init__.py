@@ -1,4 +1,4 @@
-"""The command line: `jitrl run`, `demo`, `report`, `explain` and `memory`.
+"""The command line: `jitrl run`, `demo`, `report`, `explain`, `memory` and `models`.
 
 A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
 while running, 130 after Ctrl-C.
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from jitrl._version import __version__
-from jitrl.cli import look, play
+from jitrl.cli import look, models, play
 from jitrl.cli.screen import failure
 
 app = typer.Typer(
@@ -31,12 +31,20 @@ app.command()(look.report)
 app.command()(look.explain)
 memory_app.command()(look.stats)
 memory_app.command()(look.show)
+models_app = typer.Typer(help="Look at language models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+models_app.command()(models.probe)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"jitrl {__version__}")
         raise typer.Exit
+
+
+@models_app.callback()
+def _models() -> None:
+    """Keep `probe` a command of its own, though it is the only one."""
 
 
 @app.callback()

@@ -1,6 +1,26 @@
-"""Conformance kits: whoever writes an adapter runs the one for its contract, and knows."""
+"""Conformance kits, and a language-model server for tests.
 
+Whoever writes an adapter runs the kit for its contract, and knows. `ScriptedServer` speaks the
+OpenAI protocol on this machine, with known probabilities and faults on demand.
+"""
+
+from jitrl.testing.brains import Brain, Choosing, Fixed, characters, words
+from jitrl.testing.models import check_model
+from jitrl.testing.server import ABLE, Fault, Received, ScriptedServer
 from jitrl.testing.stores import check_store
 from jitrl.testing.worlds import check_world
 
-__all__ = ["check_store", "check_world"]
+__all__ = [
+    "ABLE",
+    "Brain",
+    "Choosing",
+    "Fault",
+    "Fixed",
+    "Received",
+    "ScriptedServer",
+    "characters",
+    "check_model",
+    "check_store",
+    "check_world",
+    "words",
+]

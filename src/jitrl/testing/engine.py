@@ -273,7 +273,7 @@ class Engine:
             drawn = _draw(self.brain.begin(messages), settings, rng)
             if schema is None or drawn.finish == "length" or _satisfies(drawn.text, schema):
                 return drawn
-        raise Refusal(400, f"response_format: the brain does not answer so: {drawn.text!r}")
+        raise Refusal(400, f"the brain says nothing that satisfies the schema: {drawn.text!r}")
 
     def _check_logprobs(self, wanted: int | None) -> None:
         most = self.can.top_logprobs

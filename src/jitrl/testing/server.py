@@ -25,10 +25,10 @@ from typing import Any, Literal, Self
 from jitrl.checks import finite
 from jitrl.errors import InvalidValue
 from jitrl.models import Capabilities
-from jitrl.testing.brains import Brain, Choosing
+from jitrl.testing.brains import Brain
 from jitrl.testing.engine import Engine, Refusal
 
-__all__ = ["ABLE", "Choosing", "Fault", "Received", "ScriptedServer"]
+__all__ = ["ABLE", "Fault", "Received", "ScriptedServer"]
 
 ABLE = Capabilities(
     logprobs=True,
