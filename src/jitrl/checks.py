@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -43,3 +44,31 @@ def text(name: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise InvalidValue(name, value, "must be encodable as UTF-8") from error
     return value
+
+
+def texts(name: str, given: object) -> dict[str, str]:
+    """Return `given` as a dict if it is a mapping from text to text."""
+    if not isinstance(given, Mapping):
+        raise InvalidValue(name, given, "must be a mapping from name to text")
+    return {text(name, key): text(f"{name} {key!r}", value) for key, value in given.items()}
+
+
+def interval(name: str, given: object) -> tuple[float, float]:
+    """Return `given` if it is (lowest, highest): two finite numbers, the lower one first."""
+    rule = "must be two finite numbers, the lower one first"
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise InvalidValue(name, given, rule)
+    low, high = (finite(name, end) for end in given)
+    if not low < high:
+        raise InvalidValue(name, given, rule)
+    return low, high
+
+
+def scores(given: object, steps: int) -> tuple[float | None, ...]:
+    """Return `given` as floats if it holds one score, or None, for each of so many steps."""
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != steps:
+        raise InvalidValue("scores", given, f"must be {steps} numbers or None: one for each step")
+    return tuple(
+        None if score is None else finite(f"score of step {t}", score, LARGEST)
+        for t, score in enumerate(given)
+    )

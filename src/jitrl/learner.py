@@ -17,18 +17,20 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Self
 
+import numpy as np
+
 from jitrl import released, update
-from jitrl.checks import count, finite, text
+from jitrl.checks import count, interval, text, texts
+from jitrl.credit import Credit, Signal
 from jitrl.errors import InvalidValue
 from jitrl.live import LiveEpisode
 from jitrl.memory import Cut, Index, Memory, SqliteMemory
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
-from jitrl.records import Episode, Experience, State
+from jitrl.records import Episode, Experience, State, Step
 
 __all__ = ["Learner", "LiveEpisode"]
 
@@ -46,13 +48,19 @@ class Learner:
     durability    "process" or "power": what acknowledged episodes survive
     reward_range  (lowest, highest) reward of a step; a reward outside is refused, and
                   remembered ones are clipped to it
+    credit        what returns are made of: the "reward" of a step, the score that a judge gave it
+                  ("judged"), or "mixed": reward + judge_weight * score. But for "reward", a step
+                  without a score is left out: it is no evidence, and counts in nobody's return
+    judge_weight  in [0, 1e6], for "mixed"
+    judged_range  (lowest, highest) score: remembered ones are clipped to it
     provenance    name -> text, stored with every episode: world, model, run ...
     clock         seconds since the epoch, for the time stored with an episode
     overrides     hyper-parameters of the preset by name: beta=, gamma=, k=, kl_budget=, fields= ...
 
     Raises UnknownName or InvalidValue for a wrong argument, NotAMemory, NewerMemory or
     MemoryUnavailable where the memory cannot be opened. Episodes may be open at once from several
-    threads or tasks; each one sees the memory as it was when it began.
+    threads or tasks; each one sees the memory as it was when it began. Scores that are filled in
+    later (`Memory.judge`) count from the next opening: a learner reads an episode once.
     """
 
     def __init__(
@@ -64,6 +72,9 @@ class Learner:
         frozen: bool = False,
         durability: Durability = "process",
         reward_range: tuple[float, float] | None = None,
+        credit: Signal = "reward",
+        judge_weight: float = 1.0,
+        judged_range: tuple[float, float] | None = None,
         provenance: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
         **overrides: object,
@@ -71,8 +82,9 @@ class Learner:
         self.preset = find_preset(preset, **overrides)
         self.seed = count("seed", seed)
         self.frozen = frozen
-        self.reward_range = None if reward_range is None else _range(reward_range)
-        self.provenance = _texts("provenance", provenance or {})
+        self.reward_range = None if reward_range is None else interval("reward_range", reward_range)
+        self.credit = Credit(credit, judge_weight, self.reward_range, judged_range)
+        self.provenance = texts("provenance", provenance or {})
         self._clock = clock
         self.now()  # a clock that cannot be read is found out before an episode is played
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
@@ -83,7 +95,7 @@ class Learner:
             raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
         self.memory: Memory = memory
         self._lock = threading.RLock()
-        self._index = Index(self.preset.fields, self._returns_rule())
+        self._index = Index(self.preset.fields, self._returns)
         self._read = 0
         self._refresh()
         self._next = self._read
@@ -106,7 +118,7 @@ class Learner:
         """
         task = text("task", task)
         id = uuid.uuid4().hex if id is None else text("id", id)
-        provenance = self.provenance | _texts("provenance", provenance or {})
+        provenance = self.provenance | texts("provenance", provenance or {})
         with self._lock:
             self._refresh()
             number = self._next if number is None else count("number", number)
@@ -157,26 +169,11 @@ class Learner:
                 self._index.add([episode])
                 self._read += 1
 
-    def _returns_rule(self) -> Callable[[Sequence[float]], update.Floats]:
+    def _returns(self, steps: Sequence[Step]) -> update.Floats:
+        """Return the return of each step, over those that have a signal; nan for the others."""
         rule = released.returns if self.preset.zero_future == "repeats" else update.returns
-        plain = partial(rule, gamma=self.preset.gamma)
-        if self.reward_range is None:
-            return plain
-        low, high = self.reward_range
-        return lambda rewards: plain([min(max(reward, low), high) for reward in rewards])
-
-
-def _texts(name: str, given: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(given, Mapping):
-        raise InvalidValue(name, given, "must be a mapping from name to text")
-    return {text(name, key): text(f"{name} {key!r}", value) for key, value in given.items()}
-
-
-def _range(given: object) -> tuple[float, float]:
-    rule = "must be two finite numbers, the lower one first"
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise InvalidValue("reward_range", given, rule)
-    low, high = (finite("reward_range", end) for end in given)
-    if not low < high:
-        raise InvalidValue("reward_range", given, rule)
-    return low, high
+        signals = [self.credit.signal(step) for step in steps]
+        found = {t: signal for t, signal in enumerate(signals) if signal is not None}
+        result = np.full(len(steps), np.nan)
+        result[list(found)] = rule(list(found.values()), gamma=self.preset.gamma)
+        return result

@@ -13,7 +13,8 @@ from typing import Protocol, Self
 import numpy as np
 
 from jitrl._version import __version__
-from jitrl.checks import LARGEST, finite, text
+from jitrl.checks import LARGEST, finite, text, texts
+from jitrl.checks import scores as checked_scores
 from jitrl.decide import Draws, Scorer, decide, decided, modulate, remembered
 from jitrl.errors import EpisodeError, InvalidValue
 from jitrl.presets import Preset, Ramp
@@ -71,7 +72,7 @@ class LiveEpisode:
         self.number = number
         self.id = id
         self.terminated = False
-        self._provenance = provenance
+        self._provenance = dict(provenance)
         self._seen = seen
         self._steps: list[Step] = []
         self._pending: Decision | None = None
@@ -179,6 +180,29 @@ class LiveEpisode:
             raise EpisodeError("an outcome belongs to a recorded step: call record() first")
         total = self._reward(self._steps[-1].reward + self._reward(reward))
         self._steps[-1] = replace(self._steps[-1], reward=total)
+
+    def judged(
+        self, scores: Sequence[float | None], provenance: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep the scores that a judge gave the recorded steps, beside their rewards.
+
+        scores      one for each recorded step, None for a step without one
+        provenance  name -> text: who judged; stored with the episode if there is a score
+
+        Call it when all steps are recorded. Raises InvalidValue for a wrong argument, EpisodeError
+        where a choice waits for its reward, or the steps are judged already.
+        """
+        self._open("judged")
+        if self._pending is not None:
+            raise EpisodeError("judged() comes after the last step: call record() first")
+        if any(step.judged is not None for step in self._steps):
+            raise EpisodeError("the steps are judged already: a score is never overwritten")
+        checked = checked_scores(scores, len(self._steps))
+        by = texts("provenance", provenance or {})
+        if any(score is not None for score in checked):
+            pairs = zip(self._steps, checked, strict=True)
+            self._steps = [replace(step, judged=score) for step, score in pairs]
+            self._provenance |= by
 
     def close(self) -> None:
         """Store the episode; calling it again does nothing, unless storing failed.

@@ -294,6 +294,9 @@ _UNKNOWN = ActionValue(Q=math.nan, n=0, uncertainty=math.inf, advantage=0.0)
 class Step:
     """One decision and its reward, as stored. Returns are not stored: they follow from the rewards
     and the reader's gamma, so that one memory serves any gamma.
+
+    reward  what the environment paid
+    judged  the score that a judge gave the step; None where none did
     """
 
     state: State
@@ -305,6 +308,7 @@ class Step:
     changed: bool
     preset: str
     seed: int
+    judged: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

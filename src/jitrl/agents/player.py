@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from jitrl.checks import count
-from jitrl.errors import ModelError
+from jitrl.errors import ModelError, NotRecorded
 from jitrl.learner import Learner, LiveEpisode
 from jitrl.records import Decision, Observation, Situation, Turn
 from jitrl.scores import Sampler, ScoreSource
@@ -209,6 +209,8 @@ async def _judged(judge: Judge, end: Situation) -> tuple[float | None, ...]:
     """Return the judge's score of each step; none at all where it fails."""
     try:
         return await judge.assess(end)
+    except NotRecorded:
+        raise  # a replay is as it was, or an error
     except ModelError as error:
         log.warning("episode %d is stored as unscored: the judge failed: %s", end.episode, error)
         return (None,) * len(end.turns)

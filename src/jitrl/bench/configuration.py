@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from jitrl.checks import count
+from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, UnknownName
-from jitrl.learner import Credit
 from jitrl.presets import Preset, Ramp, preset
 from jitrl.scores import Options
 from jitrl.scores import names as score_names
@@ -68,7 +68,7 @@ class Configuration:
     max_tokens: int = 600
     judge_model: str | None = None
     judge_url: str | None = None
-    credit: Credit = "reward"
+    credit: Signal = "reward"
     tell_outcome: bool = False
     summarise: bool = False
 

@@ -40,7 +40,7 @@ class Access:
     opener  opens a model: `jitrl.models.make`
     """
 
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
     prices: Prices = field(default_factory=Prices)
     record: Path | None = None
     replay: Path | None = None
@@ -102,6 +102,20 @@ async def cast(configuration: Configuration, access: Access, ledger: Ledger) -> 
     finally:
         for model in opened.values():
             await model.close()
+
+
+@asynccontextmanager
+async def opened_judge(
+    configuration: Configuration, access: Access, ledger: Ledger
+) -> AsyncIterator[Model]:
+    """Open the model that judges a run, counted in `ledger`; close it at the end."""
+    name = str(configuration.judge_model)
+    access.budget.check_possible(access.prices, [name])
+    model = _opened(name, configuration.judge_url, ".judge", access, ledger)
+    try:
+        yield model
+    finally:
+        await model.close()
 
 
 def judge_of(configuration: Configuration, model: Model) -> ModelJudge:

@@ -74,8 +74,8 @@ def run(
     clock   seconds since the epoch, for the times that are kept
     access  how models are reached, and what may be spent
 
-    Raises BadRun, RunError, BudgetSpent, or what the world, the memory and the models raise. Finished episodes are kept
-    whatever happens.
+    Raises BadRun, RunError, BudgetSpent, or what the world, the memory and the models raise.
+    Finished episodes are kept whatever happens.
     """
     listener, access = listener or Listener(), access or Access()
     if configuration.memory is not None:  # before anything is written, see whether it is one

@@ -1,4 +1,4 @@
-"""The command line: `jitrl run`, `demo`, `report`, `explain`, `memory` and `models`.
+"""The command line: `jitrl run`, `demo`, `judge`, `report`, `explain`, `memory` and `models`.
 
 A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
 while running, 130 after Ctrl-C.
@@ -27,6 +27,7 @@ memory_app = typer.Typer(help="Look into a memory, without changing it.", no_arg
 app.add_typer(memory_app, name="memory")
 app.command()(play.run)
 app.command()(play.demo)
+app.command()(play.judge)
 app.command()(look.report)
 app.command()(look.explain)
 memory_app.command()(look.stats)

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
 
 from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, parse_overrides
-from jitrl.bench.folder import MANIFEST, Run, read
+from jitrl.bench.folder import CALLS, MANIFEST, Run, read
+from jitrl.bench.language import Access, expected, names
+from jitrl.bench.rejudge import judge_run
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
 from jitrl.bench.statistics import groups
+from jitrl.bench.usage import usage_rows
 from jitrl.bench.workers import Job, play_all
+from jitrl.checks import finite
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import console, facts, failure, table, tell
+from jitrl.cli.screen import clean, console, facts, failure, table, tell
+from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.models.budget import Budget
+from jitrl.models.prices import Prices
 from jitrl.worlds import World
 
 EPISODES = 30
+_MODELS = "Language models"
+
+
+def _model(help: str, *flags: str, show_default: bool | str = True) -> Any:
+    """Return an option of the panel of language models; with `flags`, one without a `--no-`."""
+    return typer.Option(*flags, help=help, rich_help_panel=_MODELS, show_default=show_default)
+
+
 # the first game, not a chosen one
 DEMO_WORLD = "textworld:1"
 
@@ -52,7 +68,7 @@ def run(
     steps: Annotated[int, typer.Option(help="At most so many in an episode.")] = 50,
     seed: Annotated[int, typer.Option(help="Fixes everything that is random.")] = 0,
     proposals: Annotated[
-        int, typer.Option(help="Valid actions that are drawn as candidates of a step.")
+        int, typer.Option(help="Candidates of a step: drawn, or named by the model.")
     ] = 3,
     memory: Annotated[
         Path | None,
@@ -68,6 +84,51 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run that is in the folder.")
     ] = False,
+    model: Annotated[
+        str | None,
+        _model("The acting model: BACKEND/NAME, such as openai/gpt-4.1-mini or vllm/NAME."),
+    ] = None,
+    base_url: Annotated[str | None, _model("Where it is served, if not where usual.")] = None,
+    scores: Annotated[
+        str | None,
+        _model(
+            "Base logits: labels, labels-direct, labels-biased, labels-server, sequence, stated, "
+            "sampled or decoding.",
+            show_default="labels",
+        ),
+    ] = None,
+    samples: Annotated[int, _model("Answers of which --scores sampled takes frequencies.")] = 10,
+    window: Annotated[int, _model("Steps of the episode that the model is shown.")] = 10,
+    top_logprobs: Annotated[int, _model("Log-probabilities reported at a token.")] = 20,
+    max_tokens: Annotated[int, _model("Of an answer with reasons, at most.")] = 600,
+    summarise: Annotated[
+        bool,
+        _model("The model writes the history in the state: one more call a step.", "--summarise"),
+    ] = False,
+    judge_model: Annotated[str | None, _model("Scores the steps after each episode.")] = None,
+    judge_url: Annotated[str | None, _model("Where the judge is served.")] = None,
+    credit: Annotated[
+        str | None,
+        _model(
+            "What is learned from: reward, judged or mixed (their sum).",
+            show_default="judged with a judge, else reward",
+        ),
+    ] = None,
+    tell_outcome: Annotated[
+        bool, _model("Tell the judge how the episode ended.", "--tell-outcome")
+    ] = False,
+    budget: Annotated[
+        float | None, _model("Dollars that the run may cost in all; it stops between steps.")
+    ] = None,
+    budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
+    prices: Annotated[
+        Path | None, _model("TOML file of prices, which come before the known ones.")
+    ] = None,
+    record: Annotated[Path | None, _model("File that the calls are recorded to.")] = None,
+    replay: Annotated[
+        Path | None, _model("File that the calls are replayed from, without a network.")
+    ] = None,
+    timeout: Annotated[float, _model("Seconds that a call may take.")] = 60.0,
 ) -> None:
     """Play a world for a number of episodes, and learn from them."""
     configuration = Configuration(
@@ -81,6 +142,25 @@ def run(
         proposals=proposals,
         memory=None if memory is None else str(memory.absolute()),
         games=None if games is None else str(games),
+        model=model,
+        base_url=base_url,
+        scores=scores or ("prior" if model is None else "labels"),
+        samples=samples,
+        window=window,
+        top_logprobs=top_logprobs,
+        max_tokens=max_tokens,
+        judge_model=judge_model,
+        judge_url=judge_url,
+        credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
+        tell_outcome=tell_outcome,
+        summarise=summarise,
+    )
+    access = Access(
+        budget=Budget(budget, budget_tokens),
+        prices=Prices.load(prices),
+        record=record,
+        replay=replay,
+        timeout=finite("--timeout", timeout),
     )
     path = configuration.folder() if out is None else out
     if resume and episodes is None and (path / MANIFEST).exists():
@@ -88,9 +168,49 @@ def run(
     screen = console()
     with _interruptible(configuration, path), _opened(configuration) as opened:
         screen.print(f"{world}, {agent}, {preset}, seed {seed}: into {path}", soft_wrap=True)
-        with run_display(screen, configuration) as listener:
-            finished = play_run(configuration, path, opened, resume=resume, listener=listener)
+        if names(configuration):
+            first = opened.reset(1)
+            screen.print(
+                clean(f"expected: {expected(configuration, world, first, access.prices)}"),
+                soft_wrap=True,
+            )
+        with _said(), run_display(screen, configuration) as listener:
+            finished = play_run(
+                configuration, path, opened, resume=resume, listener=listener, access=access
+            )
         _finish(screen, finished)
+        unscored = sum(0 < episode.steps == episode.unscored for episode in finished.episodes)
+    if unscored:
+        tell(
+            f"jitrl: {unscored} episodes are stored as unscored, since the judge failed: score "
+            f"them with: {shlex.join(['jitrl', 'judge', str(path)])}"
+        )
+        raise typer.Exit(1)
+
+
+def judge(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
+    budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
+    prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
+    timeout: Annotated[float, _model("Seconds that a call may take.")] = 60.0,
+) -> None:
+    """Score the steps that a run's judge has left unscored."""
+    access = Access(
+        budget=Budget(budget, budget_tokens),
+        prices=Prices.load(prices),
+        timeout=finite("--timeout", timeout),
+    )
+    with _said():
+        done = judge_run(run, access)
+    console().print(
+        f"{done.scored} steps of {done.episodes} episodes scored, {done.unscored} still without "
+        "a score"
+    )
+    if done.failure is not None:
+        raise done.failure
+    if done.unscored:
+        raise typer.Exit(1)
 
 
 def demo(
@@ -157,6 +277,10 @@ def _finish(screen: Console, finished: Run) -> None:
     """Print the table of one run, and draw its curve if that is possible."""
     part = report.each_run([finished])
     screen.print(facts(zip(part.columns, part.rows[0], strict=True)))
+    if (finished.path / CALLS).exists():
+        screen.print()
+        columns, rows = usage_rows(finished)
+        screen.print(table(columns, rows))
     try:
         report.write([finished], finished.path)
         screen.print(f"wrote {finished.path / 'report.html'} and curve.png", soft_wrap=True)
@@ -176,6 +300,23 @@ def _opened(configuration: Configuration) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Show what the library warns of, a line each, on stderr."""
+    handler = _Lines(logging.WARNING)
+    root = logging.getLogger("jitrl")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(f"jitrl: {record.getMessage()}")
 
 
 @contextmanager

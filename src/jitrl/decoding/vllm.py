@@ -25,7 +25,6 @@ This is the interface of vLLM's first model runner (V1), which its CPU build use
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jitrl.records import Episode, Experience, State
+from jitrl.records import Episode, Experience, State, Step
 from jitrl.similarity import Field, Gram, grams, specification
 from jitrl.update import Floats, Ints
 
-ReturnsRule = Callable[[Sequence[float]], Floats]
+ReturnsRule = Callable[[Sequence[Step]], Floats]
 _ABSENT = -1
 
 
@@ -87,10 +87,11 @@ class Index:
     """Finds the neighbours of a state among the steps added so far.
 
     fields   how states are compared
-    returns  turns the rewards of an episode, shape (T,), into its returns, shape (T,)
+    returns  turns the T steps of an episode into their returns, shape (T,); nan for a step that
+             is no evidence: it is left out
 
-    Safe for use from several threads. `len(index)` counts steps, and `upto=len(index)`, taken at
-    one moment, keeps later steps out of later queries.
+    Safe for use from several threads. `len(index)` counts the steps that are evidence, and
+    `upto=len(index)`, taken at one moment, keeps later steps out of later queries.
     """
 
     def __init__(self, fields: Sequence[Field], returns: ReturnsRule) -> None:
@@ -110,12 +111,14 @@ class Index:
         return len(self._actions)
 
     def add(self, episodes: Iterable[Episode]) -> None:
-        """Append every step of the episodes, in order."""
+        """Append every step of the episodes that is evidence, in order."""
         with self._lock:
             for episode in episodes:
-                returns = self._returns([step.reward for step in episode.steps])
+                returns = self._returns(episode.steps)
                 self._episodes.append((episode.id, episode.task, episode.provenance))
                 for t, step in enumerate(episode.steps):
+                    if np.isnan(returns[t]):
+                        continue
                     self._steps_of[self._intern(step.state)].append(len(self._actions))
                     self._actions.append(step.action)
                     self._values.append(float(returns[t]))

@@ -11,20 +11,21 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import quote
 
-from jitrl.checks import count, finite, text
+from jitrl.checks import count, finite, scores, text, texts
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.records import Episode, State, Step
 
 Durability = Literal["process", "power"]
 APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no `judged`
 _WAIT_SECONDS = 60.0
 _SMALLEST = 512  # bytes of a database that is not empty
 _SCHEMA = """
@@ -54,9 +55,11 @@ CREATE TABLE steps (
     changed            INTEGER NOT NULL,
     preset             TEXT NOT NULL,
     seed               INTEGER NOT NULL,
+    judged             REAL,          -- NULL: not scored
     PRIMARY KEY (episode, t)
 ) WITHOUT ROWID;
 """
+_FROM_VERSION_1 = "ALTER TABLE steps ADD COLUMN judged REAL"
 
 
 class SqliteMemory:
@@ -66,6 +69,9 @@ class SqliteMemory:
     durability  "process": acknowledged episodes survive the death of the process;
                 "power": they survive a power failure as well, at some milliseconds an episode
     readonly    open an existing file and never write it
+
+    A file of an older schema version is brought up to date when it is opened for writing, in one
+    transaction, and read as it is otherwise.
 
     Raises NotAMemory, NewerMemory or MemoryUnavailable.
     """
@@ -80,13 +86,14 @@ class SqliteMemory:
         if durability not in ("process", "power"):
             raise InvalidValue("durability", durability, 'must be "process" or "power"')
         self.path = None if path is None else os.fspath(path)
+        self._readonly = readonly
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
         try:
             with self._errors():
                 self._db = _connect(self.path, readonly)
-                self._prepare(durability, readonly)
+                self._prepare(durability)
         except BaseException:
             self.close()
             raise
@@ -108,6 +115,20 @@ class SqliteMemory:
                         "episode", episode.id, f"cannot be stored: {error}"
                     ) from error
             return held is None
+
+    def judge(
+        self,
+        id: str,
+        scores: Sequence[float | None],
+        provenance: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
+        """Fill in the scores of an episode in one transaction; see `jitrl.memory.Memory.judge`."""
+        id, added = text("id", id), texts("provenance", provenance)
+        with self._transaction() as db:
+            filled = _judge(db, id, scores)
+            if filled and added:
+                _add_provenance(db, id, added)
+            return filled
 
     def episodes(self, after: int = 0) -> Iterator[Episode]:
         """Iterate over the stored episodes; see `jitrl.memory.Memory.episodes`.
@@ -162,6 +183,8 @@ class SqliteMemory:
         """Hold the write lock of the file; commit at the end, roll back on any exception."""
         with self._errors():
             db = self._connection()
+            if self._readonly:
+                raise MemoryUnavailable(f"memory {self._name} is open to be read: open it to write")
             try:
                 db.execute("BEGIN IMMEDIATE")
                 yield db
@@ -183,14 +206,14 @@ class SqliteMemory:
             except sqlite3.Error as error:
                 raise _translated(error, self._name) from error
 
-    def _prepare(self, durability: Durability, readonly: bool) -> None:
+    def _prepare(self, durability: Durability) -> None:
         db = self._connection()
         db.execute("BEGIN")  # one look at all three: another process may be creating the file
         held = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         mark = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         db.execute("COMMIT")
-        if mark != APPLICATION_ID and (held or mark or version or readonly):
+        if mark != APPLICATION_ID and (held or mark or version or self._readonly):
             raise NotAMemory(
                 f"{self._name} is a database, but not a memory of jitrl: choose another path"
             )
@@ -199,16 +222,19 @@ class SqliteMemory:
                 f"memory {self._name} has schema version {version}, this jitrl reads up to "
                 f"{SCHEMA_VERSION}: install a newer jitrl"
             )
-        if readonly:
+        if self._readonly:
             return
         _use_wal(db)
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute("PRAGMA foreign_keys = ON")
-        with self._transaction():  # several processes may create one file: the first one does
+        with self._transaction():  # of several processes at once, the first one does it
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
                 for statement in _SCHEMA.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif db.execute("PRAGMA user_version").fetchone()[0] == 1:
+                db.execute(_FROM_VERSION_1)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
@@ -320,10 +346,31 @@ def _insert(db: sqlite3.Connection, episode: Episode) -> None:
             bool(step.changed),
             step.preset,
             int(step.seed),
+            None if step.judged is None else finite("judged", step.judged),
         )
         for t, step in enumerate(episode.steps)
     )
-    db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.executemany("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _judge(db: sqlite3.Connection, id: str, given: Sequence[float | None]) -> bool:
+    """Fill in the scores that are missing; say whether there was one to fill in."""
+    row = db.execute("SELECT seq, length FROM episodes WHERE id = ?", (id,)).fetchone()
+    if row is None:
+        raise InvalidValue("id", id, "must be that of a stored episode")
+    seq, length = row
+    found = [(x, seq, t) for t, x in enumerate(scores(given, length)) if x is not None]
+    fill = "UPDATE steps SET judged = ? WHERE episode = ? AND t = ? AND judged IS NULL"
+    return sum(db.execute(fill, score).rowcount for score in found) > 0
+
+
+def _add_provenance(db: sqlite3.Connection, id: str, added: Mapping[str, str]) -> None:
+    query = "SELECT provenance FROM episodes WHERE id = ?"
+    held = _mapping(db.execute(query, (id,)).fetchone()[0], str)
+    for name, value in added.items():
+        if value not in held.setdefault(name, value).split("; "):
+            held[name] += f"; {value}"
+    db.execute("UPDATE episodes SET provenance = ? WHERE id = ?", (_dump(held), id))
 
 
 def _intern(db: sqlite3.Connection, state: State) -> int:
@@ -357,8 +404,8 @@ def _parsed(db: sqlite3.Connection, seq: int) -> Episode | None:
     id, task, terminated, final, provenance, final_state, length = head
     rows = db.execute(
         "SELECT t, fields, action, reward, behaviour_logprob, policy_before, policy_after, "
-        "changed, preset, seed FROM steps LEFT JOIN states ON states.id = state "
-        "WHERE episode = ? ORDER BY t",
+        f"changed, preset, seed, {_judged_column(db)} "
+        "FROM steps LEFT JOIN states ON states.id = state WHERE episode = ? ORDER BY t",
         (seq,),
     ).fetchall()
     if [row[0] for row in rows] != list(range(length)):
@@ -373,6 +420,12 @@ def _parsed(db: sqlite3.Connection, seq: int) -> Episode | None:
     )
 
 
+def _judged_column(db: sqlite3.Connection) -> str:
+    """Return the column of that name; NULL for a file of version 1, which is only read."""
+    query = "SELECT count(*) FROM pragma_table_info('steps') WHERE name = 'judged'"
+    return "judged" if db.execute(query).fetchone()[0] else "NULL"
+
+
 def _step(
     fields: str,
     action: str,
@@ -383,6 +436,7 @@ def _step(
     changed: int,
     preset: str,
     seed: int,
+    judged: float | None,
 ) -> Step:
     """Return a stored step; raises TypeError or ValueError for what cannot have been stored."""
     return Step(
@@ -395,6 +449,7 @@ def _step(
         changed=bool(changed),
         preset=text("preset", preset),
         seed=count("seed", seed),
+        judged=None if judged is None else finite("judged", judged),
     )
 
 

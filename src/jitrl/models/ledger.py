@@ -178,15 +178,18 @@ class Metered:
         except BaseException as error:  # cancelled calls cost money too
             usage = getattr(error, "usage", None)
             known = isinstance(usage, Usage) or isinstance(error, RequestRejected)
-            self.enter(purpose, usage if isinstance(usage, Usage) else Usage(calls=1), known)
+            self._enter(purpose, usage if isinstance(usage, Usage) else Usage(calls=1), known)
             raise
-        self.enter(purpose, answer.usage, True)
+        self._enter(purpose, answer.usage, True)
         return answer
 
-    def enter(self, purpose: Purpose, usage: Usage, known: bool = True) -> None:
-        """Enter a call that was not made through this object; `known`: so is what it cost."""
+    def _enter(self, purpose: Purpose, usage: Usage, known: bool) -> None:
         dollars = self._prices.cost(self.name, usage) if known and self._prices else None
         self._ledger.add(purpose, self.name, usage, dollars)
+
+    def entered(self, usage: Usage, purpose: Purpose) -> None:
+        """Enter a call of the model's that was not made through this object."""
+        self._enter(purpose, usage, True)
 
 
 def _add(totals: dict[_Key, Total], key: _Key, one: Total) -> None:

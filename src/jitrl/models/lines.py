@@ -88,7 +88,9 @@ def read(path: Path, begins: bytes, take: Callable[[int, bytes], None]) -> int:
     for number, line in enumerate(_lines(path), 1):
         if not line.endswith(b"\n"):
             if line[: len(begins)] != begins[: len(line)]:
-                raise InvalidValue("file", str(path), f"must end with a whole line {number}")
+                raise InvalidValue(
+                    "file", str(path), f"is not one of ours: its line {number} is torn"
+                )
             break
         take(number, line[:-1])
         end += len(line)

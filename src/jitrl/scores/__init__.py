@@ -20,7 +20,6 @@ import numpy as np
 
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.models import Model
-from jitrl.prompts import Prompt
 from jitrl.records import Guarantee, Modulation, Scores, Situation
 
 __all__ = ["Options", "Sampled", "Sampler", "ScoreSource", "make", "names"]

@@ -19,13 +19,15 @@ from jitrl.checks import count, finite
 from jitrl.decoding.psi import Known
 from jitrl.decoding.transformers import PsiProcessor
 from jitrl.errors import InvalidValue
-from jitrl.models import Message, Purpose, Usage
+from jitrl.models import Message, Model, Purpose, Usage
+from jitrl.models.ledger import Metered
 from jitrl.models.logits import draw
 from jitrl.models.transformers import Prefix, TransformersModel
 from jitrl.records import Modulation, Situation
-from jitrl.scores import Sampled
+from jitrl.scores import Options, Sampled
+from jitrl.scores.sequences import action_messages
 
-__all__ = ["FreeForm"]
+__all__ = ["FreeForm", "make"]
 
 
 def _uncounted(usage: Usage, purpose: Purpose) -> None:
@@ -166,3 +168,16 @@ def _within_budget(
         budget = modulation.kl_budget
         beta = update.beta_within(z, np.append(A, 0.0), modulation.beta, budget, T)
     return beta, Known(sequences, logprobs, beta * A / T)
+
+
+def make(model: Model, options: Options) -> FreeForm:
+    """Return the sampler; raises InvalidValue for a model that is not local, or is recorded."""
+    counted = _uncounted
+    if isinstance(model, Metered):
+        counted, model = model.entered, model.model
+    if not isinstance(model, TransformersModel):
+        raise InvalidValue(
+            "scores", "decoding", "needs a local model, unrecorded: --model transformers/FOLDER"
+        )
+    window = options.window
+    return FreeForm(model, lambda situation: action_messages(situation, window), counted=counted)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
+from jitrl.errors import InvalidValue
 from jitrl.memory import Memory
 from jitrl.records import Episode, State, Step
 
@@ -31,6 +33,7 @@ def check_store(open: Opener) -> None:
         _check_round_trip(memory)
         _check_once(memory)
         _check_order(memory)
+        _check_judge(memory)
         _check_whole_or_not_at_all(memory)
         _check_threads(memory)
         if shared:
@@ -45,7 +48,7 @@ def check_store(open: Opener) -> None:
 @contextmanager
 def _opened(open: Opener) -> Iterator[Memory]:
     memory = open()
-    for name in ("append", "episodes", "close", "__len__"):
+    for name in ("append", "judge", "episodes", "close", "__len__"):
         assert callable(getattr(memory, name, None)), f"a memory must have a method {name}()"
     with closing(memory):
         assert hasattr(memory, "path"), "a memory must have an attribute `path`: a text, or None"
@@ -100,6 +103,48 @@ def _check_order(memory: Memory) -> None:
     rest = [episode.id for episode in begun]
     start = [episode.id for episode in everything[1 : 1 + len(rest)]]
     assert rest == start, "an iteration under way must survive an append() in between"
+
+
+def _check_judge(memory: Memory) -> None:
+    steps = tuple(_step(t, judged=score) for t, score in enumerate((None, 0.5, None, None)))
+    episode = Episode("judged", "a task", steps, provenance={"world": "check_store", "by": "one"})
+    _append(memory, episode)
+    before = list(memory.episodes())
+    refusals: tuple[tuple[str, list[float | None], str], ...] = (
+        ("nowhere", [1.0] * 4, "of an id that is not stored"),
+        ("judged", [1.0] * 3, "with fewer scores than steps"),
+        ("judged", [1.0] * 5, "with more scores than steps"),
+        ("judged", [1.0, None, None, math.nan], "with a score that is nan"),
+    )
+    for id, scores, what in refusals:
+        try:
+            memory.judge(id, scores, {"by": "two"})
+        except InvalidValue:
+            _compare(before, list(memory.episodes()), f"after a judge() {what},")
+        else:
+            raise AssertionError(f"judge() {what} must raise InvalidValue, it returned")
+    _judge(memory, [None, 9.0, None, None], {"by": "two"}, filled=False)
+    _compare(before, list(memory.episodes()), "after a judge() with nothing to fill in,")
+    _judge(memory, [0.1 + 0.2, 9.0, None, -3], {"by": "two", "told": "no"}, filled=True)
+    filled = (0.1 + 0.2, 0.5, None, -3.0)
+    episode = replace(
+        episode,
+        steps=tuple(_step(t, judged=score) for t, score in enumerate(filled)),
+        provenance={"world": "check_store", "by": "one; two", "told": "no"},
+    )
+    after = [episode if old.id == "judged" else old for old in before]
+    _compare(after, list(memory.episodes()), "after a judge() that filled in two scores,")
+    _judge(memory, [1.0, 1.0, None, 1.0], {"by": "three"}, filled=False)
+    _compare(after, list(memory.episodes()), "after a judge() with nothing to fill in,")
+
+
+def _judge(
+    memory: Memory, scores: list[float | None], provenance: dict[str, str], *, filled: bool
+) -> None:
+    answer = memory.judge("judged", scores, provenance)
+    assert answer is filled, (
+        f"judge() must say whether a score was filled in: {filled}, got {answer!r}"
+    )
 
 
 def _check_whole_or_not_at_all(memory: Memory) -> None:
@@ -271,6 +316,12 @@ def _odd_episodes() -> Iterator[Episode]:
             _step(t, reward=x, behaviour_logprob=-abs(x), before={"a": x}, seed=2**63 - 1)
             for t, x in enumerate(numbers)
         ),
+    )
+    scores = (None, 0.0, -0.0, 5e-324, None, -1.7976931348623157e308)
+    yield Episode(
+        "judged by somebody",
+        "a score is a number, or none",
+        tuple(_step(t, judged=score) for t, score in enumerate(scores)),
     )
     same = _step(0, changed=False)
     yield Episode("repeated", "the same step again and again", (same, same, same))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from jitrl.memory import Cut, Index
 from jitrl.records import Episode, State, Step
 from jitrl.similarity import Field, similarity
 
-RETURNS = partial(update.returns, gamma=0.5)
+
+def RETURNS(steps):  # noqa: N802
+    return update.returns([step.reward for step in steps], gamma=0.5)
 
 
 def step(state, action="go", reward=0.0):
@@ -28,7 +31,7 @@ def by_definition(episodes, fields, state, cut, upto=None):
     """Compare `state` with every stored step, sort, cut: no index, no arrays."""
     steps = []
     for stored in episodes:
-        returns = RETURNS([each.reward for each in stored.steps])
+        returns = RETURNS(stored.steps)
         for t, each in enumerate(stored.steps):
             steps.append((each.state, each.action, float(returns[t]), stored.id, t))
     near = []
@@ -235,3 +238,20 @@ def test_a_field_first_seen_late_is_absent_from_the_states_before():
         assert by_index(index, state, ALL) == by_definition(
             [episode("e", step(early), step(late))], ROOM, state, ALL
         )
+
+
+def test_a_step_whose_return_is_nan_is_no_evidence_and_the_others_keep_their_places():
+    index = Index(ROOM, lambda steps: np.array([s.reward for s in steps]))
+    here, gone = State(room="a"), State(room="a gone")
+    rewards = [1.0, math.nan, 3.0, math.nan, 5.0]
+    index.add([episode("e", *(step(here, f"go {t}", r) for t, r in enumerate(rewards)))])
+    index.add([episode("none", step(gone, "x", math.nan)), episode("f", step(here, "y", 7.0))])
+    assert len(index) == 4
+    found = index.neighbours(here, ALL)
+    assert [(e.episode, e.t, e.action, e.return_) for e in found] == [
+        ("f", 0, "y", 7.0),
+        ("e", 4, "go 4", 5.0),
+        ("e", 2, "go 2", 3.0),
+        ("e", 0, "go 0", 1.0),
+    ]
+    assert [(e.episode, e.t) for e in index.neighbours(here, ALL, upto=2)] == [("e", 2), ("e", 0)]

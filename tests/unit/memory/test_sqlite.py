@@ -51,6 +51,24 @@ class BesideAList(RuleBasedStateMachine):
         self.reader = None
         self.under_way = None  # (iterator, how many it has yielded)
 
+    @precondition(lambda self: self.stored)
+    @rule(pick=st.randoms(use_true_random=False), by=st.sampled_from(["a", "b"]))
+    def judge_one_that_is_stored(self, pick, by):
+        place = pick.randrange(len(self.stored))
+        old = self.stored[place]
+        scores = [pick.choice([None, 1.0, -2.5]) for _ in old.steps]
+        steps = tuple(
+            replace(one, judged=score if one.judged is None else one.judged)
+            for one, score in zip(old.steps, scores, strict=True)
+        )
+        filled = steps != old.steps
+        assert self.first.judge(old.id, scores, {"judge": by}) is filled
+        judges = [name for name in old.provenance.get("judge", "").split("; ") if name]
+        if filled and by not in judges:
+            judges.append(by)
+        said = {"judge": "; ".join(judges)} if judges else {}
+        self.stored[place] = replace(old, steps=steps, provenance={**old.provenance, **said})
+
     def append(self, memory, id, length, terminated):
         made = episode(
             id,
@@ -170,6 +188,7 @@ steps = st.builds(
     changed=st.booleans(),
     preset=texts,
     seed=st.integers(0, 2**63 - 1),
+    judged=st.none() | finite,
 )
 episodes = st.builds(
     Episode,
@@ -241,14 +260,14 @@ def test_each_distinct_state_is_stored_once(path):
 
 def test_nothing_but_numbers_and_text_is_in_the_file(path):
     with closing(SqliteMemory(path)) as memory:
-        memory.append(episode(final_state=State(a="b"), provenance={"a": "b"}))
+        steps = (step(0), step(1, judged=0.5))
+        memory.append(episode("e", *steps, final_state=State(a="b"), provenance={"a": "b"}))
     for table in ("episodes", "steps", "states"):
         columns = [row[1] for row in sql(path, f"PRAGMA table_info({table})")]
         for column in columns:
             kinds = {kind for (kind,) in sql(path, f"SELECT typeof({column}) FROM {table}")}
-            assert kinds <= {"integer", "real", "text"} | (
-                {"blob"} if column == "digest" else set()
-            )
+            allowed = {"digest": {"blob"}, "judged": {"real", "null"}}
+            assert kinds <= allowed.get(column, {"integer", "real", "text"})
 
 
 def test_the_file_says_what_it_is(path):
@@ -459,7 +478,7 @@ def test_a_reader_cannot_write_and_leaves_the_file_as_it_is(path):
     held = path.read_bytes()
     with closing(SqliteMemory(path, readonly=True)) as memory:
         assert len(memory) == 1
-        with pytest.raises(MemoryUnavailable, match="open it frozen") as caught:
+        with pytest.raises(MemoryUnavailable, match="open it to write") as caught:
             memory.append(episode("new"))
         assert str(path) in str(caught.value)
         assert len(list(memory.episodes())) == 1

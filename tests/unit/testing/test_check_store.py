@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
+from jitrl.checks import scores as checked
+from jitrl.errors import InvalidValue
 from jitrl.memory import SqliteMemory
 from jitrl.records import State
 from jitrl.testing.stores import check_store
@@ -28,6 +31,29 @@ class ListMemory:
                 dict(step.state)
             self.held.append(episode)
             return True
+
+    def judge(self, id, scores, provenance=MappingProxyType({})):
+        with self.lock:
+            place = {other.id: i for i, other in enumerate(self.held)}.get(id)
+            if place is None:
+                raise InvalidValue("id", id, "must be that of a stored episode")
+            old = self.held[place]
+            scores = checked(scores, len(old.steps))
+            new = self.filled(old, scores)
+            self.held[place] = self.told(new, provenance) if new != old else old
+            return new != old
+
+    def filled(self, episode, scores):
+        pairs = zip(episode.steps, scores, strict=True)
+        steps = [s if s.judged is not None else replace(s, judged=score) for s, score in pairs]
+        return replace(episode, steps=tuple(steps))
+
+    def told(self, episode, provenance):
+        held = dict(episode.provenance)
+        for name, value in provenance.items():
+            if held.setdefault(name, value) != value:
+                held[name] += f"; {value}"
+        return replace(episode, provenance=held)
 
     def episodes(self, after=0):
         while after < len(self.held):
@@ -157,6 +183,53 @@ class StoresNumbersForTruth(ListMemory):
         return super().append(replace(episode, steps=steps))
 
 
+class LosesScores(ListMemory):
+    def append(self, episode):
+        return super().append(
+            replace(episode, steps=tuple(replace(s, judged=None) for s in episode.steps))
+        )
+
+
+class ZerosForNoScore(ListMemory):
+    def filled(self, episode, scores):
+        return super().filled(episode, [score or 0.0 for score in scores])
+
+
+class JudgesAgain(ListMemory):
+    def filled(self, episode, scores):
+        pairs = zip(episode.steps, scores, strict=True)
+        steps = [s if score is None else replace(s, judged=score) for s, score in pairs]
+        return replace(episode, steps=tuple(steps))
+
+
+class ShiftsScores(ListMemory):
+    def filled(self, episode, scores):
+        return super().filled(episode, [*scores[1:], scores[0]])
+
+
+class ForgetsWhoJudged(ListMemory):
+    def told(self, episode, provenance):
+        return episode
+
+
+class ForgetsTheFirstJudge(ListMemory):
+    def told(self, episode, provenance):
+        return replace(episode, provenance={**episode.provenance, **provenance})
+
+
+class JudgesNobody(ListMemory):
+    def judge(self, id, scores, provenance=MappingProxyType({})):
+        try:
+            return super().judge(id, scores, provenance)
+        except InvalidValue:
+            return False
+
+
+class JudgesInSilence(ListMemory):
+    def judge(self, id, scores, provenance=MappingProxyType({})):
+        super().judge(id, scores, provenance)
+
+
 class DropsEmptyFields(ListMemory):
     def append(self, episode):
         steps = tuple(
@@ -245,6 +318,14 @@ BROKEN = [
     (CutsAtNul, r"action was 'a\\x00b', came back as 'a'"),
     (RoundsRewards, r"reward was 0.30000000000000004, came back as 0.3"),
     (StoresNumbersForTruth, r"changed was True, came back as 1"),
+    (LosesScores, r"judged was 0.0, came back as None"),
+    (ZerosForNoScore, r"judge\(\) must say whether a score was filled in: False, got True"),
+    (JudgesAgain, r"judge\(\) must say whether a score was filled in: False, got True"),
+    (ShiftsScores, r"judge\(\) must say whether a score was filled in: False, got True"),
+    (ForgetsWhoJudged, r"filled in two scores, episode 'judged': provenance was .*'one; two'"),
+    (ForgetsTheFirstJudge, r"filled in two scores, episode 'judged': provenance was .*'one; two'"),
+    (JudgesNobody, r"judge\(\) of an id that is not stored must raise InvalidValue, it returned"),
+    (JudgesInSilence, r"judge\(\) must say whether a score was filled in: False, got None"),
     (DropsEmptyFields, r"state was State\(.*came back as State\(='named by it'\)"),
     (DropsRepeatedSteps, r"episode 'repeated': steps was"),
     (StoresHalves, r"after an append\(\) that failed midway, episodes\(\) must yield"),
@@ -305,13 +386,16 @@ def test_a_handle_that_does_not_see_the_others_episodes_is_named():
         check_store(open_)
 
 
-@pytest.mark.parametrize("missing", ["append", "episodes", "close", "path"])
+@pytest.mark.parametrize("missing", ["append", "judge", "episodes", "close", "path"])
 def test_a_missing_part_of_the_contract_is_named(missing):
     class Partial:
         path = None
 
         def append(self, episode):
             return True
+
+        def judge(self, id, scores, provenance=MappingProxyType({})):
+            return False
 
         def episodes(self, after=0):
             return iter(())
