@@ -25,7 +25,16 @@ from jitrl.scores.text import describe
 
 Opener = Callable[..., Model]
 _PROBED = ("labels-server",)  # sources that must know more of a model than a reply shows
-_TURN_TOKENS = 60  # of a step shown in the prompt, in an estimate
+_TURN_TOKENS, _JUDGED_TOKENS = 60, 40  # of a step that is shown, and of its score: an estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model that a run calls: its name, where it is served, and what marks its recording."""
+
+    name: str
+    url: str | None
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Access:
     prices  of models
     record  file that the calls are recorded to; the judge's beside it, where it is another model
     replay  file that they are replayed from, without a network
-    timeout seconds that a call may take
+    timeout seconds that a call may take; None: what its back end has
     opener  opens a model: `jitrl.models.make`
     """
 
@@ -44,12 +53,16 @@ class Access:
     prices: Prices = field(default_factory=Prices)
     record: Path | None = None
     replay: Path | None = None
-    timeout: float = 60.0
+    timeout: float | None = None
     opener: Opener = models.make
 
     def __post_init__(self) -> None:
         if self.record is not None and self.replay is not None:
             raise InvalidValue("record", str(self.record), "has no meaning with a replay")
+
+    def prices_of(self, served: Served) -> Prices:
+        """Return the prices that hold: the user's alone for a model at an address of its own."""
+        return self.prices if served.url is None else self.prices.own()
 
 
 @dataclass(frozen=True)
@@ -78,16 +91,11 @@ async def cast(configuration: Configuration, access: Access, ledger: Ledger) -> 
     Raises InvalidValue where a dollar budget needs a price that is unknown, and what opening a
     model raises.
     """
-    access.budget.check_possible(access.prices, names(configuration))
-    judged = configuration.judge_model is not None and configuration.agent != "static"
-    wanted = [(configuration.model, configuration.base_url, "")]
-    if judged:
-        wanted.append((configuration.judge_model, configuration.judge_url, ".judge"))
     opened: dict[tuple[str, str | None], Model] = {}
     try:
-        for name, url, mark in wanted:
-            if name is not None and (name, url) not in opened:
-                opened[name, url] = _opened(name, url, mark, access, ledger)
+        for served in called(configuration):
+            if (served.name, served.url) not in opened:
+                opened[served.name, served.url] = _opened(served, access, ledger)
         acting = opened.get((configuration.model or "", configuration.base_url))
         judging = opened.get((configuration.judge_model or "", configuration.judge_url))
         source = scores.make(configuration.scores, acting, configuration.options)
@@ -96,7 +104,7 @@ async def cast(configuration: Configuration, access: Access, ledger: Ledger) -> 
         summarise = judge = None
         if acting is not None and configuration.summarise:
             summarise = Summariser(acting, seed=configuration.seed)
-        if judging is not None and judged:
+        if judging is not None and configuration.agent != "static":
             judge = judge_of(configuration, judging)
         yield Cast(source, judge, summarise, ledger, access.budget)
     finally:
@@ -109,9 +117,7 @@ async def opened_judge(
     configuration: Configuration, access: Access, ledger: Ledger
 ) -> AsyncIterator[Model]:
     """Open the model that judges a run, counted in `ledger`; close it at the end."""
-    name = str(configuration.judge_model)
-    access.budget.check_possible(access.prices, [name])
-    model = _opened(name, configuration.judge_url, ".judge", access, ledger)
+    model = _opened(called(configuration)[-1], access, ledger)
     try:
         yield model
     finally:
@@ -123,10 +129,14 @@ def judge_of(configuration: Configuration, model: Model) -> ModelJudge:
     return ModelJudge(model, tell_outcome=configuration.tell_outcome)
 
 
-def names(configuration: Configuration) -> list[str]:
-    """Return the models that a run calls, each once."""
-    judge = configuration.judge_model if configuration.agent != "static" else None
-    return list(dict.fromkeys(name for name in (configuration.model, judge) if name))
+def called(configuration: Configuration) -> list[Served]:
+    """Return the models that a run calls: the acting one, then the judge."""
+    result = []
+    if configuration.model is not None:
+        result.append(Served(configuration.model, configuration.base_url, ""))
+    if configuration.judge_model is not None and configuration.agent != "static":
+        result.append(Served(configuration.judge_model, configuration.judge_url, ".judge"))
+    return result
 
 
 def prompts(configuration: Configuration) -> dict[str, str]:
@@ -138,28 +148,30 @@ def prompts(configuration: Configuration) -> dict[str, str]:
 
 
 def expected(
-    configuration: Configuration, world: str, first: Observation, prices: Prices
+    configuration: Configuration, world: str, first: Observation, access: Access
 ) -> Estimate:
-    """Return what a run will use at most, from the first thing that its world shows."""
-    situation = Situation(world, 0, 0, first)
-    shown = tokens_of(describe(situation, 0) + "\n".join(first.actions))
+    """Return what a run will use at most, from the first thing that its world shows.
+
+    A prompt is taken to be as long as the first one, with a full window of steps.
+    """
+    shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(first.actions))
     asked = shown + 150 + configuration.window * _TURN_TOKENS
     steps = configuration.episodes * configuration.steps
-    loads = []
-    if configuration.model is not None:
-        model = configuration.model
-        calls, output = calls_per_step(configuration, first)
-        loads.append(Load(model, steps * calls, asked, output))
-        if configuration.summarise:
-            loads.append(Load(model, steps, asked, 300))
-    if configuration.judge_model is not None and configuration.agent != "static":
-        read = configuration.steps * (shown + _TURN_TOKENS)
-        written = configuration.steps * 40
-        loads.append(Load(configuration.judge_model, configuration.episodes, read, written))
-    return estimate(loads, prices)
+    total = estimate([], access.prices)
+    for served in called(configuration):
+        if served.mark:  # the judge
+            read = configuration.steps * (shown + _TURN_TOKENS)
+            written = configuration.steps * _JUDGED_TOKENS
+            loads = [Load(served.name, configuration.episodes, read, written)]
+        else:
+            calls, output = _calls_per_step(configuration, first)
+            loads = [Load(served.name, steps * calls, asked, output)]
+            loads += [Load(served.name, steps, asked, 300)] if configuration.summarise else []
+        total += estimate(loads, access.prices_of(served))
+    return total
 
 
-def calls_per_step(configuration: Configuration, first: Observation) -> tuple[int, int]:
+def _calls_per_step(configuration: Configuration, first: Observation) -> tuple[int, int]:
     """Return calls a step, and output tokens of one."""
     if configuration.scores in ("labels", "stated"):
         return 1, configuration.max_tokens
@@ -170,19 +182,22 @@ def calls_per_step(configuration: Configuration, first: Observation) -> tuple[in
     return 1, 12
 
 
-def _opened(name: str, url: str | None, beside: str, access: Access, ledger: Ledger) -> Model:
+def _opened(served: Served, access: Access, ledger: Ledger) -> Model:
     """Open a model: counted, and recorded or replayed."""
+    prices = access.prices_of(served)
+    access.budget.check_possible(prices, [served.name])
     if access.replay is not None:
-        replay = Replay(_beside(access.replay, beside))
-        if replay.name != name:
-            rule = f"must be a recording of {name}, not of {replay.name}"
-            raise InvalidValue("--replay", str(access.replay), rule)
-        return Metered(replay, ledger, access.prices)
-    options: dict[str, object] = {"timeout": access.timeout}
-    if url is not None:
-        options["base_url"] = url
-    counted = Metered(access.opener(name, **options), ledger, access.prices)
-    return counted if access.record is None else Recorder(counted, _beside(access.record, beside))
+        replay = Replay(_beside(access.replay, served.mark))
+        if replay.name != served.name:
+            rule = f"must be a recording of {served.name}, not of {replay.name}"
+            raise InvalidValue("replay", str(access.replay), rule)
+        return Metered(replay, ledger, prices)
+    given = {"base_url": served.url, "timeout": access.timeout}
+    options = {name: value for name, value in given.items() if value is not None}
+    counted = Metered(access.opener(served.name, **options), ledger, prices)
+    if access.record is None:
+        return counted
+    return Recorder(counted, _beside(access.record, served.mark))
 
 
 def _beside(path: Path, mark: str) -> Path:

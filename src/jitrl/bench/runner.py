@@ -152,7 +152,7 @@ async def _episodes(
     listener: Listener,
 ) -> None:
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
-    ledger = Ledger(folder.path / CALLS if language.names(configuration) else None)
+    ledger = Ledger(folder.path / CALLS if language.called(configuration) else None)
     with closing(ledger):
         async with language.cast(configuration, access, ledger) as players:
             for number in range(len(folder.finished), configuration.episodes):

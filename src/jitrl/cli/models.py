@@ -17,14 +17,19 @@ _WORDS = {True: "yes", False: "no", None: "unknown"}
 def probe(
     url: Annotated[str, typer.Argument(help="Base URL of the server; - for the back end's own.")],
     model: Annotated[str, typer.Argument(help="NAME, or BACKEND/NAME, such as vllm/my-model.")],
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for one answer.")] = 60.0,
-    retries: Annotated[int, typer.Option(help="Attempts after a failed one.")] = 2,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds to wait for one answer.", show_default="the back end's own"),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(help="Attempts after a failed one.", show_default="the back end's own"),
+    ] = None,
 ) -> None:
     """Find out what a model can do, with about a dozen short calls."""
     name = model if model.partition("/")[0] in names() else f"openai/{model}"
-    options: dict[str, object] = {"timeout": timeout, "retries": retries}
-    if url != "-":
-        options["base_url"] = url
+    given = {"base_url": None if url == "-" else url, "timeout": timeout, "retries": retries}
+    options = {option: value for option, value in given.items() if value is not None}
     found = asyncio.run(_ask(make(name, **options)))
     screen = console()
     screen.print(clean(f"{name} at {'its own address' if url == '-' else url}"))

@@ -16,7 +16,7 @@ from rich.console import Console
 from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, parse_overrides
 from jitrl.bench.folder import CALLS, MANIFEST, Run, read
-from jitrl.bench.language import Access, expected, names
+from jitrl.bench.language import Access, called, expected
 from jitrl.bench.rejudge import judge_run
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
@@ -128,7 +128,9 @@ def run(
     replay: Annotated[
         Path | None, _model("File that the calls are replayed from, without a network.")
     ] = None,
-    timeout: Annotated[float, _model("Seconds that a call may take.")] = 60.0,
+    timeout: Annotated[
+        float | None, _model("Seconds that a call may take.", show_default="60")
+    ] = None,
 ) -> None:
     """Play a world for a number of episodes, and learn from them."""
     configuration = Configuration(
@@ -160,7 +162,7 @@ def run(
         prices=Prices.load(prices),
         record=record,
         replay=replay,
-        timeout=finite("--timeout", timeout),
+        timeout=_seconds(timeout),
     )
     path = configuration.folder() if out is None else out
     if resume and episodes is None and (path / MANIFEST).exists():
@@ -168,10 +170,10 @@ def run(
     screen = console()
     with _interruptible(configuration, path), _opened(configuration) as opened:
         screen.print(f"{world}, {agent}, {preset}, seed {seed}: into {path}", soft_wrap=True)
-        if names(configuration):
+        if called(configuration):
             first = opened.reset(1)
             screen.print(
-                clean(f"expected: {expected(configuration, world, first, access.prices)}"),
+                clean(f"expected: {expected(configuration, world, first, access)}"),
                 soft_wrap=True,
             )
         with _said(), run_display(screen, configuration) as listener:
@@ -193,13 +195,15 @@ def judge(
     budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
     budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
     prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
-    timeout: Annotated[float, _model("Seconds that a call may take.")] = 60.0,
+    timeout: Annotated[
+        float | None, _model("Seconds that a call may take.", show_default="60")
+    ] = None,
 ) -> None:
     """Score the steps that a run's judge has left unscored."""
     access = Access(
         budget=Budget(budget, budget_tokens),
         prices=Prices.load(prices),
-        timeout=finite("--timeout", timeout),
+        timeout=_seconds(timeout),
     )
     with _said():
         done = judge_run(run, access)
@@ -300,6 +304,12 @@ def _opened(configuration: Configuration) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and finite("--timeout", timeout) <= 0:
+        raise InvalidValue("--timeout", timeout, "must be more than 0 seconds")
+    return timeout
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class PsiHook:
     ) -> NDArray[np.single]:
         """Return the logits of the modulated policy at temperature T."""
         tokens, log_psi = self.known.corrections(input_ids[self.prompt :].tolist())
-        if not tokens:
+        if not np.any(log_psi):
             return scores
         wide = scores.astype(np.float64)
         wide[tokens] += self.temperature * log_psi

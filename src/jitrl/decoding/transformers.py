@@ -7,12 +7,15 @@
 Temperature and truncation are part of the policy that is modulated, so the processor applies them
 itself, before the correction; `generate` must not do it again after it. A model's
 generation_config may set more (repetition penalties, forbidden tokens): that, too, would change
-the policy. `jitrl.scores.freeform.FreeForm` draws with a loop of its own, which does none of it.
+the policy. It also rounds logits to float32. `jitrl.scores.freeform.FreeForm` draws with a loop of
+its own, which does none of it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from jitrl.checks import count, finite
 from jitrl.decoding.psi import Known
@@ -83,7 +86,7 @@ class PsiProcessor:
                 logp[row, self.end] = 0.0
             else:
                 tokens, log_psi = self.known.corrections(prefix)
-                if tokens:
+                if np.any(log_psi):
                     shift(logp[row], tokens, log_psi.tolist())
         return logp
 

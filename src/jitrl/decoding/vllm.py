@@ -61,6 +61,7 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "frequency_penalty": (0.0,),
     "repetition_penalty": (1.0,),
     "min_tokens": (0,),
+    "ignore_eos": (False,),
     "logit_bias": (None, {}),
     "allowed_token_ids": (None, []),
     "bad_words": (None, []),
@@ -73,7 +74,7 @@ def arguments(known: Known) -> dict[str, list[int | float]]:
 
     Actions of probability 0 are left out: no tilt changes them.
 
-    >>> arguments(Known([(5, 1), (6, 1)], [[-1.0, -0.5], [-math.inf, 0.0]], [2.0, 3.0]))
+    >>> arguments(Known([(5, 1), (6, 1)], [[-1.0, -0.5], [-np.inf, 0.0]], [2.0, 3.0]))
     {'jitrl_tokens': [5, 1], 'jitrl_lengths': [2], 'jitrl_logprobs': [-1.0, -0.5], \
 'jitrl_tilts': [2.0]}
     """
@@ -148,7 +149,7 @@ class Modulate(_Adapter):
                     "output_ids", output_ids, "must be known: use --no-async-scheduling"
                 )
             tokens, log_psi = known.corrections(output_ids)
-            if tokens:
+            if np.any(log_psi):
                 shift(logits, tokens, (temperature * log_psi).tolist())
             return logits
 

@@ -34,8 +34,8 @@ class Budget:
 
     def check_possible(self, prices: Prices, models: Iterable[str]) -> None:
         """Raise InvalidValue if dollars are limited and the price of a model is unknown."""
-        for model in models:
-            if self.dollars is not None and prices.price(model) is None:
+        for model in models if self.dollars is not None else ():
+            if prices.price(model) is None:
                 raise InvalidValue(
                     "--budget",
                     self.dollars,
@@ -87,6 +87,15 @@ class Estimate:
     dollars: float | None
     sources: tuple[str, ...]
     unpriced: tuple[str, ...]
+
+    def __add__(self, other: Estimate) -> Estimate:
+        known = self.dollars is not None and other.dollars is not None
+        return Estimate(
+            self.usage + other.usage,
+            (self.dollars or 0.0) + (other.dollars or 0.0) if known else None,
+            tuple(dict.fromkeys(self.sources + other.sources)),
+            tuple(dict.fromkeys(self.unpriced + other.unpriced)),
+        )
 
     def __str__(self) -> str:
         if self.dollars is None:

@@ -35,7 +35,6 @@ from jitrl.models.transport import Refused, Transport, together
 __all__ = ["OpenAIModel", "anthropic", "gemini", "llamacpp", "make", "ollama", "openrouter", "vllm"]
 
 OWN_KEY = "JITRL_API_KEY"
-_NO_KEY = "none"
 _SPACES = {ord(" "): None, 0x2581: None}  # some servers show a token without its space
 _EMPTY: Mapping[str, object] = MappingProxyType({})
 _Limit = Literal["max_tokens", "max_completion_tokens"]
@@ -159,6 +158,8 @@ class OpenAIModel:
         where the server does not echo log-probabilities, BadReply where a token reaches across the
         prompt's end: end the prompt with a line break.
         """
+        if not continuations:
+            return SequenceScores((), Usage(), self.name)
         prompt = "\n\n".join(message.content for message in messages)
         texts = [prompt, *(prompt + continuation + self.end for continuation in continuations)]
         read = await together(self._echo(text) for text in texts)
@@ -223,9 +224,8 @@ class OpenAIModel:
         other: _Limit = "max_completion_tokens" if "max_tokens" in body else "max_tokens"
         if not self._renamed and error.blames(self._limit) and other in error.said:
             self._limit, self._renamed = other, True
-        return (
-            self._limit in error.said and self._limit not in body
-        )  # or another call has found out
+        # True as well where another call has found out since this one was sent.
+        return self._limit in error.said and self._limit not in body
 
     def _body(self, request: Request) -> dict[str, object]:
         body: dict[str, object] = {
@@ -362,9 +362,9 @@ def _key(backend: Backend, model: str, base_url: str | None) -> tuple[str, str]:
     if base_url is not None and (own := os.environ.get(OWN_KEY, "")):
         return own, OWN_KEY
     if base_url is not None and _loopback(base_url):
-        return _NO_KEY, OWN_KEY
+        return "", OWN_KEY
     if backend.key is None:
-        return _NO_KEY, OWN_KEY
+        return "", OWN_KEY
     if key := os.environ.get(backend.key, ""):
         return key, backend.key
     names = backend.key if base_url is None else f"{OWN_KEY} or {backend.key}"

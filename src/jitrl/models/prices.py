@@ -71,13 +71,22 @@ class Price:
 class Prices:
     """Prices by the names of models: "openai/gpt-4.1-mini".
 
-    table  the user's prices, which come first
-    when   the moment whose prices are wanted; None for now
+    table   the user's prices, which come first
+    when    the moment whose prices are wanted; None for now
+    listed  look other models up in the offline list
     """
 
-    def __init__(self, table: dict[str, Price] | None = None, when: datetime | None = None) -> None:
-        self._table = dict(table or {})
+    def __init__(
+        self,
+        table: dict[str, Price] | None = None,
+        when: datetime | None = None,
+        *,
+        listed: bool = True,
+    ) -> None:
+        self._own = dict(table or {})
+        self._table = dict(self._own)
         self._when = when or datetime.now(UTC)
+        self._listed = listed
 
     @classmethod
     def load(cls, path: Path | None = None, when: datetime | None = None) -> Self:
@@ -87,11 +96,17 @@ class Prices:
         """
         return cls(None if path is None else _read(path), when)
 
+    def own(self) -> Prices:
+        """Return the user's prices alone: another server's model may bear a listed name."""
+        return Prices(self._own, self._when, listed=False)
+
     def price(self, model: str) -> Price | None:
         """Return the price of a model's tokens; None where it is unknown."""
         if model not in self._table:
             backend, _, name = model.partition("/")
-            found = _known(_PROVIDERS[backend], name, self._when) if backend in _PROVIDERS else None
+            found = None
+            if self._listed and backend in _PROVIDERS:
+                found = _known(_PROVIDERS[backend], name, self._when)
             if found is None:
                 return None
             self._table[model] = found

@@ -68,7 +68,7 @@ def make(
         known = "device, dtype, threads, end, lead, batch"
         raise InvalidValue(name, value, f"is no option of a transformers model ({known})")
     torch, transformers = libraries()
-    if dtype != "auto" and not isinstance(getattr(torch, str(dtype), None), torch.dtype):
+    if dtype != "auto" and not getattr(getattr(torch, dtype, None), "is_floating_point", False):
         raise InvalidValue("dtype", dtype, "must be one of torch's, such as float32, or auto")
     if threads is not None:
         torch.set_num_threads(count("threads", threads, least=1))
@@ -79,10 +79,10 @@ def make(
                 which, local_files_only=True, use_safetensors=True, dtype=dtype
             ).to(device)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = "" if isinstance(error, OSError) else f" ({' '.join(str(error).split())[:200]})"
         raise RequestRejected(
             f"transformers cannot open {which!r}: give the folder of a causal language model with "
-            f"its tokenizer, in safetensors ({reason[:200]})"
+            f"its tokenizer, in safetensors{reason}"
         ) from error
     return TransformersModel(
         model, tokenizer, name=f"transformers/{which}", end=end, lead=lead, batch=batch
@@ -135,9 +135,10 @@ class TransformersModel:
         stops = getattr(model.generation_config, "eos_token_id", None)
         self.ends = frozenset({self.end, *(stops if isinstance(stops, list) else [stops])} - {None})
         self.context: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.vocabulary = int(model.config.vocab_size)
         self.capabilities = Capabilities(
             logprobs=True,
-            top_logprobs=int(model.config.vocab_size),
+            top_logprobs=self.vocabulary,
             logit_bias=True,
             bias_shown="before",
             schema=False,
@@ -161,7 +162,7 @@ class TransformersModel:
 
     async def complete(self, request: Request) -> Reply:
         """Return `request.n` completions; see `jitrl.models.Model.complete`."""
-        _check(request, self.model.config.vocab_size)
+        _check(request, self.vocabulary)
         stopped = threading.Event()
         try:
             return await self.run(lambda: self._complete(request, stopped))

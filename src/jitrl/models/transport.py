@@ -73,9 +73,9 @@ class _Opened:
 class Transport:
     """Posts JSON to one server.
 
-    key       sent as a bearer token; in no message, whatever the server says
+    key       sent as a bearer token, "" for none; in no message, whatever the server says
     variable  environment variable that holds the key, for messages
-    timeout   seconds for one attempt, from the first byte sent to the last one read
+    timeout   seconds for one attempt, from connecting to the last byte read
     retries   attempts after the first: on 408, 409, 429, 5xx, loss of connection, time-out, half a
               reply. The wait doubles from 1 s, less up to a half by chance (of `seed`); a server's
               Retry-After is waited for instead; never longer than a minute.
@@ -149,7 +149,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         if self._opened is None or self._opened.loop is not loop:
             client = self._sdk.AsyncOpenAI(
-                api_key=self._key, base_url=self.base_url, max_retries=0, timeout=None
+                api_key=self._key or "none", base_url=self.base_url, max_retries=0, timeout=None
             )
             lifetime = _until_the_end(client)
             # The loop itself holds on to it: the model may be gone before the loop ends.

@@ -4,6 +4,7 @@ What it says comes from a brain (`jitrl.testing.brains`), so every probability i
 can do, and what goes wrong on the way, is told to it.
 
     >>> from jitrl.models import make
+    >>> from jitrl.testing import Choosing
     >>> with ScriptedServer(Choosing(lambda messages: {"A": 0.75, "B": 0.25})) as server:
     ...     model = make("openai/scripted", base_url=server.url)
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -165,7 +167,8 @@ class ScriptedServer:
     def wait(self, until: Callable[[ScriptedServer], bool], timeout: float = 10.0) -> bool:
         """Wait until something holds of the server; return whether it does.
 
-        >>> with ScriptedServer(Choosing(lambda messages: {"A": 1.0})) as server:
+        >>> from jitrl.testing import Fixed
+        >>> with ScriptedServer(Fixed(["go north"])) as server:
         ...     server.wait(lambda server: not server.requests)
         True
         """
@@ -235,7 +238,9 @@ class _Server(ThreadingHTTPServer):
             del self._open[request]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; anything else is told by the handler itself."""
+        """Tell of a brain that failed; a client that went away is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def stop(self) -> None:
         self.shutdown()
@@ -274,40 +279,48 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Received(self.path, headers, json.loads(raw))
         fault = scripted.note(request)
-        abandoned = False
-        try:
-            if fault is None or fault.kind not in ("drop", "hang"):
-                self._answer(request, fault)
-                return
+        if fault is not None and fault.kind in ("drop", "hang"):
             self.close_connection = True
-            abandoned = fault.kind == "hang" and not self.connection.recv(1)
+            scripted.done(fault.kind == "hang" and self._given_up())
+            return
+        try:
+            status, reply, extra = self._outcome(request, fault)
         finally:
-            scripted.done(abandoned)
+            scripted.done(False)  # before the reply goes out: whoever has it may ask again
+        if status == 200 and request.body.get("stream"):
+            options = request.body.get("stream_options") or {}
+            self._stream(reply, bool(options.get("include_usage")))
+        else:
+            self._send(status, reply, extra, "" if fault is None else fault.kind)
 
-    def _answer(self, request: Received, fault: Fault | None) -> None:
-        kind = "" if fault is None else fault.kind
-        if fault is not None and kind == "status":
+    def _given_up(self) -> bool:
+        """Wait until the client goes, or the server stops."""
+        try:
+            return not self.connection.recv(1)
+        except ConnectionError:
+            return True
+
+    def _outcome(
+        self, request: Received, fault: Fault | None
+    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Return status, JSON and headers of the reply."""
+        if fault is not None and fault.kind == "status":
             usual = _SAID.get(fault.status, ("The server had an error", "server_error"))
             message, code = fault.message or usual[0], fault.code or usual[1]
-            extra = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-            self._send(fault.status, Refusal(fault.status, message, code).body, extra)
-            return
+            headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+            return fault.status, Refusal(fault.status, message, code).body, headers
         try:
             reply = self.server.scripted.answer(request)
         except Refusal as refusal:
-            self._send(refusal.status, refusal.body)
-            return
+            return refusal.status, refusal.body, {}
         except Exception as error:
-            self._send(500, Refusal(500, f"the brain failed: {error!r}", "server_error").body)
+            message = f"the brain failed: {error!r}"
+            closing = {"Connection": "close"}
+            self._send(500, Refusal(500, message, "server_error").body, closing)
             raise
         for choice in reply.get("choices", ()):
-            _spoil(choice, kind)
-        if request.body.get("stream"):
-            self._stream(
-                reply, bool((request.body.get("stream_options") or {}).get("include_usage"))
-            )
-        else:
-            self._send(200, reply, spoiled=kind)
+            _spoil(choice, "" if fault is None else fault.kind)
+        return 200, reply, {}
 
     def _send(
         self,

@@ -52,6 +52,8 @@ def tiny(
     MissingExtra without torch and transformers, InvalidValue for a wrong argument.
     """
     _check(examples, vocabulary)
+    if dtype not in ("float32", "float64"):
+        raise InvalidValue("dtype", dtype, "must be float32 or float64")
     torch, _ = libraries()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
