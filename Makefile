@@ -1,7 +1,8 @@
-# make demo      an agent learns a text adventure, with and without memory side by side
-# make test      every test that needs no story file, browser or server
-# make test-all  those that need story files: JITRL_GAMES=FOLDER make test-all
-# make check     lint, types, import arrows
+# make demo        an agent learns a text adventure, with and without memory side by side
+# make test        every test that needs no story file, no PyTorch, browser or server
+# make test-local  those of local language models: installs PyTorch
+# make test-all    those that need story files: JITRL_GAMES=FOLDER make test-all
+# make check       lint, types, import arrows
 #
 # Each sets up what it needs in $(VENV) first; PYTHON=python3.12 chooses the interpreter.
 
@@ -10,10 +11,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-all check format clean
+.PHONY: setup demo test test-local test-all check format clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup
 	PYTHON="$(PYTHON)" scripts/setup "$(VENV)"
+
+$(VENV)/.local: $(VENV)/.ready
+	scripts/setup "$(VENV)" local
 
 setup: $(VENV)/.ready
 
@@ -23,10 +27,13 @@ demo: setup
 test: setup
 	$(BIN)/pytest -q -n 2 tests/unit $(PYTEST)
 
+test-local: $(VENV)/.local
+	$(BIN)/pytest -q tests/local $(PYTEST)
+
 test-all: setup
 	$(BIN)/pytest -q -n 2 tests/stories $(PYTEST)
 
-check: setup
+check: $(VENV)/.local
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -10,7 +10,6 @@ on the machine and its load: the ratio within one run is what counts.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
 import time
 from collections.abc import Callable
@@ -75,9 +74,11 @@ def seconds(work: Callable[[], Floats]) -> tuple[float, Floats]:
     return time.perf_counter() - start, result
 
 
-def compare(repeats: int) -> None:
+@torch.inference_mode()
+def compare(
+    repeats: int, model: TransformersModel, prompt: list[int], answers: list[list[int]]
+) -> None:
     """Measure both in turn, and print a table."""
-    model, prompt, answers = build()
     once, many = batched(model, prompt, answers), separate(model, prompt, answers)
     assert np.max(np.abs(once - many)) < 1e-5, "the two ways must agree"
     spent: dict[str, list[float]] = {"separate": [], "batched": []}
@@ -92,7 +93,6 @@ def compare(repeats: int) -> None:
     print(f"one batch        {1000 * median['batched']:8.1f} ms")
     print(f"ratio            {median['separate'] / median['batched']:8.1f}")
     print(f"largest difference of a log-probability {np.max(np.abs(once - many)):.1e}")
-    asyncio.run(model.close())
 
 
 def main() -> None:
@@ -100,8 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     torch.set_num_threads(1)
-    with torch.inference_mode():
-        compare(parser.parse_args().repeats)
+    compare(parser.parse_args().repeats, *build())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class LoggedStep:
     start_score     the world's score when the episode began
     terminated      the world ended with this step
     text            what the world printed after it
-    before          what the world had printed before it; kept with the first step of an episode
+    opening         what the world had printed before it; kept with the first step of an episode
     """
 
     episode: int
@@ -42,7 +42,7 @@ class LoggedStep:
     start_score: float
     terminated: bool
     text: str = ""
-    before: str = ""
+    opening: str = ""
 
 
 def dumps(value: object) -> str:
@@ -57,7 +57,7 @@ def step_line(
 
     first  what the world showed when the episode began
     """
-    begin = {"before": first.text} if t == 0 else {}
+    begin = {"opening": first.text} if t == 0 else {}
     return dumps(
         {
             "episode": number,
@@ -142,7 +142,7 @@ def read_step(line: str | bytes) -> LoggedStep:
         start_score=number(got["start_score"]),
         terminated=got["terminated"],
         text=got.get("text", ""),
-        before=got.get("before", ""),
+        opening=got.get("opening", ""),
     )
 
 

@@ -94,7 +94,7 @@ async def _judge_one(
 def _situation(task: str, number: int, steps: list[LoggedStep]) -> Situation:
     """Return the end of an episode, as the log tells it."""
     shown = [
-        Observation(steps[0].decision.state, steps[0].before, (), 0.0, steps[0].start_score),
+        Observation(steps[0].decision.state, steps[0].opening, (), 0.0, steps[0].start_score),
         *(
             Observation(
                 after.decision.state if after is not None else step.decision.state,

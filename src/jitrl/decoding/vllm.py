@@ -3,8 +3,7 @@
     python -m vllm.entrypoints.openai.api_server --model FOLDER \\
         --logits-processors jitrl.decoding.vllm:Modulate
 
-(without the last line where the package is installed beside vLLM with its entry point, which loads
-it as well: named twice, it would act twice). A request carries its known actions in `vllm_xargs`:
+A request carries its known actions in `vllm_xargs`:
 
     client.completions.create(model=..., prompt=..., temperature=T, max_tokens=...,
                               extra_body={"vllm_xargs": arguments(known)})
@@ -19,8 +18,8 @@ prompt + action with `echo` or `prompt_logprobs` (they are raw, of T = 1; for an
 whole vocabulary, and take log softmax(logprobs / T)).
 
 This is the interface of vLLM's first model runner (V1), which its CPU build uses; the second one
-(VLLM_USE_V2_MODEL_RUNNER) refuses it. On a GPU, where tokens are scheduled ahead, name it with
---logits-processors, as above: only then does vLLM tell a processor what was generated.
+(VLLM_USE_V2_MODEL_RUNNER) refuses it. It is no plugin that vLLM finds by itself: a plugin would act
+twice where it is named as well, and is not told what was generated where tokens are scheduled ahead.
 """
 
 from __future__ import annotations

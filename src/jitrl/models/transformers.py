@@ -134,8 +134,9 @@ class TransformersModel:
         self.end = self._end_token(end)
         stops = getattr(model.generation_config, "eos_token_id", None)
         self.ends = frozenset({self.end, *(stops if isinstance(stops, list) else [stops])} - {None})
-        self.context: int | None = getattr(model.config, "max_position_embeddings", None)
-        self.vocabulary = int(model.config.vocab_size)
+        config = model.config.get_text_config()
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self.vocabulary = int(config.vocab_size)
         self.capabilities = Capabilities(
             logprobs=True,
             top_logprobs=self.vocabulary,
@@ -226,9 +227,12 @@ class TransformersModel:
     def answer_ids(self, prompt: str, answer: str) -> list[int]:
         """Return the tokens of `answer` after the prompt's text, and its end.
 
-        They are read off the tokens of both together. Raises RequestRejected where those do not
-        begin with the prompt's own, and where the answer has no token.
+        They are read off the tokens of both together; the empty answer is its end alone. Raises
+        RequestRejected where those do not begin with the prompt's own, and for an answer that
+        holds a token that ends one.
         """
+        if not answer:
+            return [self.end]
         before, whole = self.prompt_ids(prompt), self.prompt_ids(prompt + self._led(prompt, answer))
         if whole[: len(before)] != before or len(whole) == len(before):
             raise RequestRejected(
@@ -385,7 +389,7 @@ class TransformersModel:
         output = 0
         for start in range(0, request.n, self.batch):
             rows = min(self.batch, request.n - start)
-            writer.own = []
+            writer.shown = []
             written = self.generate(prefix, writer.choose, request.max_tokens, rows, stopped)
             completions += [writer.completion(prefix, row, ids) for row, ids in enumerate(written)]
             output += sum(map(len, written))
@@ -405,19 +409,26 @@ class _Writer:
             self.generator.seed()
         else:
             self.generator.manual_seed(request.seed)
-        self.own: list[Tensor] = []
+        self.shown: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def choose(self, written: list[list[int]], logits: Tensor) -> list[int]:
+        tokens = self._choice(logits)
+        if self.request.top_logprobs is not None:
+            own = base_logprobs(logits)
+            best = own.topk(min(self.request.top_logprobs, self.model.vocabulary), dim=-1)
+            self.shown.append((own[range(len(own)), tokens], best.indices, best.values))
+        return tokens
+
+    def _choice(self, logits: Tensor) -> list[int]:
         request = self.request
-        if request.top_logprobs is not None:
-            self.own.append(base_logprobs(logits))
         if request.logit_bias:
             logits = logits.clone()
             for token, bias in request.logit_bias.items():
                 logits[:, token] += bias
         if request.temperature == 0:
             return list(logits.argmax(dim=-1).tolist())
-        return draw(base_logprobs(logits, request.temperature, top_p=request.top_p), self.generator)
+        logp = base_logprobs(logits, request.temperature, top_p=request.top_p)
+        return draw(logp, self.generator)
 
     def cut(self, ids: list[int]) -> str | None:
         """Return the text before the first of the request's stops, None where there is none."""
@@ -443,13 +454,12 @@ class _Writer:
         for place, id in enumerate(ids):
             if len(self.model.text(ids[:place])) >= len(text):
                 break  # the rest belongs to what stopped it
-            logp = self.own[place][row]
-            best = logp.topk(min(self.request.top_logprobs or 0, len(logp)))
+            logprob, others, values = (column[row] for column in self.shown[place])
             before = [*prefix.ids, *ids[:place]]
             top: dict[str, float] = {}
-            for other, value in zip(best.indices.tolist(), best.values.tolist(), strict=True):
+            for other, value in zip(others.tolist(), values.tolist(), strict=True):
                 top.setdefault(self._piece(before, other), value)
-            result.append(Token(self._piece(before, id), float(logp[id]), top))
+            result.append(Token(self._piece(before, id), float(logprob), top))
         return result
 
     def _piece(self, before: list[int], id: int) -> str:

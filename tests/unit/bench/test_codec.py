@@ -58,14 +58,15 @@ def test_a_step_survives_the_way_through_its_line(
     decision: Decision, id: str, reward: float, score: float, start: float, ended: bool
 ) -> None:
     after = Observation(State(), "", (), reward=reward, score=score, terminated=ended)
-    line = codec.step_line(3, id, 7, start, decision, after)
+    first = Observation(State(), "hello", (), score=start)
+    line = codec.step_line(3, id, 7, first, decision, after)
     step = codec.read_step(line.encode())
     assert "\n" not in line
     json.loads(line, parse_constant=refuse)
     assert line.encode().startswith(codec.step_prefix(3, id, 7))
     assert (step.episode, step.id, step.t, step.terminated) == (3, id, 7, ended)
     assert (step.reward, step.score, step.start_score) == (reward, score, start)
-    assert codec.step_line(3, id, 7, start, step.decision, after) == line
+    assert codec.step_line(3, id, 7, first, step.decision, after) == line
     # nan differs from itself, so equality is told by how the two are printed
     assert repr(step.decision) == repr(decision)
 

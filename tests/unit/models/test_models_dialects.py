@@ -31,6 +31,8 @@ def serving(answer: Answer) -> Iterator[str]:
             status, reply = answer(self.path, body)
             data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
             self.send_response(status)
+            if status == 307:
+                self.send_header("Location", "https://127.0.0.1:1/v1/chat/completions")
             kind = "text/html" if isinstance(reply, str) else "application/json"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
@@ -164,6 +166,11 @@ def test_a_refusal_is_read_in_every_form(reply: object, said: str) -> None:
     with pytest.raises(RequestRejected) as caught:
         using(lambda path, body: (400, reply), lambda model: model.complete(ASK))
     assert f"said no (400): {said}: " in str(caught.value)
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed() -> None:
+    with pytest.raises(RequestRejected, match=r"said no \(307\)"):
+        using(lambda path, body: (307, {}), lambda model: model.complete(ASK))
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,12 @@ def test_a_template_that_refuses_a_role_is_a_rejection():
         score(TransformersModel(words_model().model, tokenizer))
 
 
-@pytest.mark.parametrize("text", ["", " ", "go </s> north"])
+def test_the_empty_answer_is_its_end_alone():
+    wanted = naive(words_model().model, PROMPT, [0])
+    assert score(words_model(), texts=[""]).logprobs == pytest.approx(wanted, abs=1e-10)
+
+
+@pytest.mark.parametrize("text", [" ", "go </s> north"])
 def test_an_answer_without_tokens_or_with_an_end_inside_is_rejected(text):
     with pytest.raises(RequestRejected):
         score(words_model(), texts=["go", text])

@@ -155,6 +155,12 @@ def test_a_known_action_longer_than_the_limit_is_not_cut():
     assert sampled.after[action] == pytest.approx(1.0)
 
 
+def test_an_empty_action_can_be_known_and_drawn():
+    (sampled,) = draws(free(), modulation({"": 200.0}), [1])
+    assert sampled.action == ""
+    assert sampled.before[""] == pytest.approx(base()[""], rel=1e-9)
+
+
 def test_every_draw_is_counted():
     counted = []
     draws(
