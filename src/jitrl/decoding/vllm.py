@@ -18,9 +18,9 @@ prompt + action with `echo` or `prompt_logprobs` (they are raw, of T = 1; for an
 whole vocabulary, and take log softmax(logprobs / T)).
 
 This is the interface of vLLM's first model runner (V1), which its CPU build uses; the second one
-(VLLM_USE_V2_MODEL_RUNNER) refuses it. It is no plugin that vLLM finds by itself: a plugin acts
-twice where it is named as well, and is not told what was generated where tokens are scheduled
-ahead.
+(VLLM_USE_V2_MODEL_RUNNER) refuses it. It is no plugin that vLLM finds by itself: that would act
+twice where it is named as well, and would not be told what was generated on a GPU, where tokens are
+scheduled ahead.
 """
 
 from __future__ import annotations
