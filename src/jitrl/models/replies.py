@@ -101,6 +101,11 @@ def echo(body: Mapping[str, Any], name: str) -> Echo:
     try:
         logprobs = body["choices"][0]["logprobs"] or {"tokens": [], "token_logprobs": []}
         tokens, values = logprobs["tokens"], logprobs["token_logprobs"]
+        if tokens and _shifted(tokens, body["choices"][0]["text"], usage):
+            raise BadReply(
+                f"{name} gives a text's log-probabilities one token late (llama-cpp-python does, "
+                "where texts begin with no special token): use --scores labels, stated or sampled"
+            )
         kept = len(tokens) - usage.output
         known = tuple(
             0.0 if value is None and place == 0 else _logprob(value, name)
@@ -109,3 +114,10 @@ def echo(body: Mapping[str, Any], name: str) -> Echo:
         return Echo(tuple(map(str, tokens[: max(kept, 0)])), known, usage)
     except (KeyError, IndexError, TypeError) as error:
         raise BadReply(f"{name}: log-probabilities of another form: use --scores labels") from error
+
+
+def _shifted(tokens: list[str], text: str, usage: Usage) -> bool:
+    """Say whether a value is that of the token after it: then the last token is not listed."""
+    if not usage.output:  # nothing was written after the text, so that all of it seems to be there
+        return len(tokens) == usage.input
+    return len(tokens) < usage.input + usage.output and not text.endswith(tokens[-1])

@@ -14,7 +14,7 @@ from jitrl.models import Model, Purpose, Reply, Request
 from jitrl.records import Modulation, Situation
 from jitrl.scores import Options, Sampled
 from jitrl.scores.labels import LARGEST_BIAS, label_ids, label_messages
-from jitrl.scores.replies import label_logprobs, label_token, single
+from jitrl.scores.replies import label_token, single
 from jitrl.scores.text import labels
 
 
@@ -92,7 +92,9 @@ class Biased:
         temperature: float,
     ) -> Sampled:
         token, drawn = label_token(single(reply, self.model.name), labelled)
-        reported = label_logprobs({token.text: token.logprob} | dict(token.top), labelled)
+        reported = _alike(
+            {token.text: token.logprob} | dict(token.top), token.text, drawn, labelled
+        )
         if drawn not in reported:
             raise BadReply(f"{self.model.name} gives its own choice the probability 0")
         after_bias = self.model.capabilities.bias_shown == "after"
@@ -112,6 +114,18 @@ class Biased:
             guarantee="exact" if len(found) == len(labelled) else "bounded",
             unlisted=max(0.0, 1.0 - mass),
         )
+
+
+def _alike(
+    top: Mapping[str, float], text: str, drawn: str, labelled: Mapping[str, str]
+) -> dict[str, float]:
+    """Return label -> log-probability of the tokens that were biased, which read as the drawn one.
+
+    Others that name a label (" A" beside "A") were not, and the server does not draw them.
+    """
+    before, _, after = text.partition(drawn)
+    said = {label: top.get(f"{before}{label}{after}", -math.inf) for label in labelled}
+    return {label: logprob for label, logprob in said.items() if math.isfinite(logprob)}
 
 
 def biases(A: Mapping[str, float], beta: float) -> dict[str, float]:
