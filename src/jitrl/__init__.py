@@ -15,10 +15,13 @@ from jitrl.records import (
     Decision,
     Episode,
     Experience,
+    Modulation,
     Observation,
     Scores,
+    Situation,
     State,
     Step,
+    Turn,
 )
 from jitrl.similarity import Field
 
@@ -31,12 +34,15 @@ __all__ = [
     "Field",
     "Learner",
     "LiveEpisode",
+    "Modulation",
     "Observation",
     "Preset",
     "Ramp",
     "Scores",
+    "Situation",
     "State",
     "Step",
+    "Turn",
     "__version__",
     "errors",
 ]
