@@ -101,10 +101,10 @@ def label_token(completion: Completion, labels: Iterable[str]) -> tuple[Token, s
     """
     known = set(labels)
     tokens = completion.tokens or ()
-    for i, token in enumerate(tokens):
+    text = "".join(token.text for token in tokens).lstrip(MARKS)
+    for token in tokens:
         said = token.text.strip(MARKS)
-        rest = token.text.partition(said)[2] + "".join(after.text for after in tokens[i + 1 :])
-        if said in known and not _GOES_ON.match(rest):
+        if said in known and not _GOES_ON.match(text, len(said)):
             return token, said
         if said:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +32,7 @@ __all__ = ["check_scores"]
 _ACTIONS = ("go north", "go south", "take the key", "wait")
 _NOWHERE = "polish the seventh moon"  # remembered, and possible in no situation of this kit
 _EPS = 1e-6  # of probabilities
-_RATIO_EPS = 1e-4  # of their logarithms, where a model computes in single precision
+_LEAST, _RATIO_EPS = 1e-3, 1e-3  # of their logarithms, from so much on: models are float32
 
 
 def check_scores(
@@ -110,7 +111,7 @@ def _situations(actions: tuple[str, ...]) -> list[Situation]:
         ]
         turns = tuple(
             Turn(before, actions[t % len(actions)], after)
-            for t, (before, after) in enumerate(zip(seen, seen[1:], strict=False))
+            for t, (before, after) in enumerate(itertools.pairwise(seen))
         )
         remembered = (actions[-1], _NOWHERE, actions[0])
         result.append(Situation("a small test", number, number, seen[-1], turns, remembered))
@@ -318,20 +319,23 @@ def _check_policy(drawn: Sampled, modulation: Modulation, where: str) -> None:
             f"{dict(drawn.before)} and {dict(drawn.after)}",
         )
     if modulation.kl_budget is not None:
-        spent = math.fsum(q * math.log(q / p) for p, q in pairs if q > 0)
+        spent = math.fsum(q * math.log(q / p) if p > 0 else math.inf for p, q in pairs if q > 0)
         _require(
             spent <= modulation.kl_budget + _EPS,
             f"{where}: KL(after || before) must be at most {modulation.kl_budget}, it is {spent!r}",
         )
     # log(after / before) - beta A / T is one constant, -log Z. The drawn action is left out: a
     # model may write it in several ways, of which memory knows one.
+    tilted = [
+        (before, after, modulation.advantages.get(action, modulation.otherwise))
+        for action, (before, after) in zip(drawn.after, pairs, strict=False)
+        if action != drawn.action
+    ]
+    tilted.append((*drawn.outside, modulation.otherwise))
     levels = [
-        math.log(drawn.after[action] / drawn.before[action])
-        - drawn.beta
-        * modulation.advantages.get(action, modulation.otherwise)
-        / modulation.temperature
-        for action in drawn.after
-        if action != drawn.action and drawn.before[action] > _EPS and drawn.after[action] > _EPS
+        math.log(after / before) - drawn.beta * A / modulation.temperature
+        for before, after, A in tilted
+        if min(before, after) > _LEAST
     ]
     _require(
         max(levels, default=0.0) - min(levels, default=0.0) <= _RATIO_EPS,
