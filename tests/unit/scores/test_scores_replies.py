@@ -109,7 +109,7 @@ def test_the_token_found_is_the_one_that_covers_the_choice(made, places) -> None
 @given(serialised(["AB"]), st.lists(st.integers(0, 400), max_size=60))
 def test_a_choice_that_is_split_is_refused(made, places) -> None:
     text, place, choice = made
-    with pytest.raises(BadReply, match="more than one token.*sequence, stated or sampled"):
+    with pytest.raises(BadReply, match=r"more than one token.*sequence, stated or sampled"):
         choice_token(completion(cut(text, [*places, place + 1])), choice)
 
 
