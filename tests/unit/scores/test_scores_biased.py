@@ -1,4 +1,4 @@
-"""The update on the server: it draws from pi exp(beta A / T) / Z, and says with what probability."""
+"""The update on the server: it draws from pi exp(beta A / T) / Z, and says how probable each is."""
 
 from __future__ import annotations
 
