@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,10 @@ import pytest
 
 from jitrl import update
 from jitrl.errors import InvalidValue, ModelUnavailable
-from jitrl.models import Capabilities, Completion, Request, Token, make
+from jitrl.models import Capabilities, Completion, Message, Model, Request, Token, make
 from jitrl.models.scripted import ScriptedModel
 from jitrl.records import Candidate, Modulation, Scores, Situation
-from jitrl.scores import Sampled, Sampler
+from jitrl.scores import Sampled, Sampler, ScoreSource
 from jitrl.scores.biased import Biased
 from jitrl.scores.frequencies import Frequencies
 from jitrl.scores.labels import Labels
@@ -252,7 +254,7 @@ SHIPPED: dict[str, Callable[[], object]] = {
     "labels": lambda: Labels(ScriptedModel(named)),
     "labels-direct": lambda: Labels(ScriptedModel(lambda request: told("A")), direct=True),
     "stated": lambda: Stated(ScriptedModel(named)),
-    "sampled": lambda: Frequencies(ScriptedModel("AAABBA"), n=6),
+    "sampled": lambda: Frequencies(ScriptedModel(lambda request: "A"), n=6),
     "sequence": lambda: Sequences(ScriptedModel([], logprobs=lambda text: -1.0 - len(text))),
     "labels-server": lambda: Biased(
         ScriptedModel(
@@ -266,25 +268,25 @@ SHIPPED: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_sources_that_ship_keep_the_contract(name: str) -> None:
-    if name == "sampled":  # a script in order: each source gets one of its own, for each call
-        script = lambda request: "A" if request.seed and request.seed % 2 else "B"  # noqa: E731
-        check_scores(lambda: Frequencies(ScriptedModel(script), n=6), actions=("up", "down"))
-        return
     check_scores(SHIPPED[name])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("form", ["labels-direct", "labels-server"])
-def test_through_a_server_they_keep_it_too(form: str) -> None:
-    policy = {"A": 0.4, "B": 0.3, "C": 0.2, "D": 0.1}
-    with ScriptedServer(Choosing(lambda messages: policy)) as server:
+def policy(messages: Sequence[Message]) -> Mapping[str, float]:
+    """Falling probabilities of the labels that the prompt shows."""
+    labels = re.findall(r"^([A-D]): ", messages[-1].content, re.MULTILINE)
+    total = sum(range(1, len(labels) + 1))
+    return {label: (len(labels) - i) / total for i, label in enumerate(labels)}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [Biased, partial(Labels, direct=True), partial(Labels, direct=True, bias=True), Frequencies],
+)
+def test_through_a_server_they_keep_it_too(source: Callable[[Model], ScoreSource]) -> None:
+    with ScriptedServer(Choosing(policy)) as server:
         model = make("openai/scripted", base_url=server.url)
         model.capabilities = replace(model.capabilities, bias_shown="before")
-        source = Biased(model) if form == "labels-server" else Labels(model, direct=True)
-        if form == "labels-direct":
-            # The single-action situation can be answered with any letter; one label is known.
-            policy["A"], rest = 1.0, {"B": 0.0, "C": 0.0, "D": 0.0}
-            policy.update(rest)
-        check_scores(lambda: source, close=model.close)
+        check_scores(lambda: source(model), close=model.close)
 
 
 # --- the kit itself ---------------------------------------------------------------------------
