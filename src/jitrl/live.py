@@ -140,7 +140,7 @@ class LiveEpisode:
         where the modulation is not the last of this step. A failed call changes nothing.
         """
         self._may_choose("sampled")
-        if modulation is not self._modulation:
+        if self._modulation is None or modulation is not self._modulation:
             raise EpisodeError("the modulation is not the last of this step: call modulation()")
         return self._decided(decided(modulation, _drawn(drawn, modulation.beta), self._draws))
 
