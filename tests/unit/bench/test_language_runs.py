@@ -146,4 +146,4 @@ def test_models_are_closed_whatever_happens(tmp_path: Path) -> None:
     judged = {"judge_model": "openai/judge", "credit": "judged"}
     with pytest.raises(Exception, match="JSON"):
         corridor(tmp_path / "run", Access(opener=broken), scores="stated", **judged)
-    assert sorted(closed) == ["openai/judge", "openai/scripted"]
+    assert set(closed) == {"openai/judge", "openai/scripted"}
