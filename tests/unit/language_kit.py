@@ -118,7 +118,7 @@ def corridor(path: Path, access: Access, *, resume: bool = False, **choices: obj
         "episodes": 2,
         "steps": 6,
         "model": MODEL,
-        "scores": "labels",
+        "scores": "stated",
         **choices,
     }
     configuration = Configuration(**values)  # type: ignore[arg-type]

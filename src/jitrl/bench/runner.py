@@ -27,7 +27,7 @@ from jitrl._version import __version__
 from jitrl.agents.player import Played, StepListener, play
 from jitrl.bench import codec, language
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import CALLS, MEMORY, Manifest, Run, RunFolder
+from jitrl.bench.folder import CALLS, MEMORY, PLACES, Manifest, Run, RunFolder
 from jitrl.bench.folder import read as read_run
 from jitrl.bench.language import Access, Cast, Models
 from jitrl.errors import BadRun
@@ -101,12 +101,13 @@ def describe_run(
 ) -> Manifest:
     """Return the manifest of a run that begins now.
 
-    The run is named after what it plays, so that an isolated run can be repeated to the byte. One
-    that shares a memory gets a name of its own: its episodes must be told from those of others.
+    The run is named after what it plays, wherever that is found, so that an isolated run can be
+    repeated to the byte. One that shares a memory gets a name of its own: its episodes must be told
+    from those of others.
     """
     preset = cast("dict[str, object]", codec.plain(describe(configuration.resolved())))
     version = dict(world.version)
-    played = configuration.extended(1).as_json() | {"games": None, "preset": preset}
+    played = configuration.extended(1).as_json() | dict.fromkeys(PLACES) | {"preset": preset}
     digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
     return Manifest(
         run=(digest if configuration.memory is None else uuid.uuid4().hex)[:16],
