@@ -6,6 +6,7 @@ It answers each of the package's prompts. Base policy: all valid actions alike. 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from jitrl.errors import ModelUnavailable
 from jitrl.models import Completion, Message, Reply, Request
 from jitrl.models.ledger import Ledger
 from jitrl.models.scripted import ScriptedModel
-from jitrl.testing import Choosing, ScriptedServer
+from jitrl.testing import Choosing, Fault, ScriptedServer
 
 MODEL = "openai/scripted"
 
@@ -74,6 +75,19 @@ def worth(action: str) -> float:
 def serving(**choices: object) -> ScriptedServer:
     """Return a server of the player."""
     return ScriptedServer(Choosing(player), **choices)  # type: ignore[arg-type]
+
+
+def breaking(after: int, fault: Fault) -> ScriptedServer:
+    """Return a server of the player where something goes wrong after so many answers."""
+    answers = itertools.count(1)
+
+    def policy(messages: Sequence[Message]) -> Mapping[str, float]:
+        if next(answers) == after:
+            server.faults.append(fault)
+        return player(messages)
+
+    server = ScriptedServer(Choosing(policy))
+    return server
 
 
 def asked(server: ScriptedServer) -> int:
