@@ -191,6 +191,10 @@ class RunFolder:
             rest = list(_after_finished(self.path, self.finished))
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
+            if (self.path / JUDGED).exists():
+                *_, (end, _) = [(0, b""), *_whole_lines(self.path / JUDGED)]
+                with closing(_Lines(self.path / JUDGED)) as judged:
+                    judged.cut(end)
         self.unfinished = [
             _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
         ]

@@ -6,6 +6,7 @@ It answers each of the package's prompts. Base policy: all valid actions alike. 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from jitrl.errors import ModelUnavailable
 from jitrl.models import Completion, Message, Reply, Request
 from jitrl.models.ledger import Ledger
 from jitrl.models.scripted import ScriptedModel
-from jitrl.testing import Choosing, ScriptedServer
+from jitrl.testing import Choosing, Fault, ScriptedServer
 
 MODEL = "openai/scripted"
 
@@ -28,7 +29,10 @@ def player(messages: Sequence[Message]) -> Mapping[str, float]:
     """Return answer -> probability, to whichever prompt it is."""
     text = messages[-1].content
     if "Score these steps:" in text:
-        return {judged(text): 1.0}
+        return {judged(text, text.split("Score these steps: ")[1]): 1.0}
+    if "no usable score yet:" in text:  # asked again
+        missing = text.split("no usable score yet: ")[1].split(".")[0]
+        return {judged(messages[-3].content, missing): 1.0}
     if "Write the log of this episode" in text:
         return {f"After {text.count('> ')} actions nothing is carried.": 1.0}
     if "Reply with JSON alone" in text:
@@ -54,12 +58,12 @@ def named(labels: Sequence[str], choice: str) -> str:
     return json.dumps({"candidates": entries, "choice": choice})
 
 
-def judged(text: str) -> str:
-    """Return a judge's answer."""
+def judged(text: str, asked: str) -> str:
+    """Return a judge's answer about the steps that are asked for."""
     lines = text.split("<episode>\n")[1].split("\n</episode>")[0].splitlines()
     steps = {step["step"]: step["action"] for step in map(json.loads, lines) if "step" in step}
-    asked = [int(t) for t in text.split("Score these steps: ")[1].split(",")]
-    scores = [{"step": t, "why": "so", "score": worth(steps[t])} for t in asked]
+    numbers = [int(t) for t in asked.split(",")]
+    scores = [{"step": t, "why": "so", "score": worth(steps[t])} for t in numbers]
     return json.dumps({"scores": scores})
 
 
@@ -71,6 +75,19 @@ def worth(action: str) -> float:
 def serving(**choices: object) -> ScriptedServer:
     """Return a server of the player."""
     return ScriptedServer(Choosing(player), **choices)  # type: ignore[arg-type]
+
+
+def breaking(after: int, fault: Fault) -> ScriptedServer:
+    """Return a server of the player where something goes wrong after so many answers."""
+    answers = itertools.count(1)
+
+    def policy(messages: Sequence[Message]) -> Mapping[str, float]:
+        if next(answers) == after:
+            server.faults.append(fault)
+        return player(messages)
+
+    server = ScriptedServer(Choosing(policy))
+    return server
 
 
 def asked(server: ScriptedServer) -> int:
