@@ -77,6 +77,7 @@ class LiveEpisode:
         self._steps: list[Step] = []
         self._pending: Decision | None = None
         self._found: tuple[State, list[Experience]] | None = None
+        self._modulation: Modulation | None = None
         self._final_state: State | None = None
         self._closed = False
         self._draws = Draws(
@@ -127,15 +128,21 @@ class LiveEpisode:
         `sampled` says what was drawn. Raises as `choose`, and InvalidValue for a greedy preset.
         """
         state, neighbours = self._neighbours("modulation", state)
-        return modulate(state, neighbours, self.learner.preset, self._beta, self._draws, executable)
+        self._modulation = modulate(
+            state, neighbours, self.learner.preset, self._beta, self._draws, executable
+        )
+        return self._modulation
 
     def sampled(self, modulation: Modulation, drawn: Sampled) -> Decision:
         """Return the decision that a model drew under a modulation of this step; then `record`.
 
-        Raises InvalidValue for probabilities that cannot be, EpisodeError as `choose` does.
+        Raises InvalidValue for what cannot have been drawn so, EpisodeError as `choose` does, or
+        where the modulation is not the last of this step. A failed call changes nothing.
         """
         self._may_choose("sampled")
-        return self._decided(decided(modulation, _drawn(drawn), self._draws))
+        if self._modulation is None or modulation is not self._modulation:
+            raise EpisodeError("the modulation is not the last of this step: call modulation()")
+        return self._decided(decided(modulation, _drawn(drawn, modulation.beta), self._draws))
 
     def record(self, reward: float, terminated: bool = False, state: State | None = None) -> None:
         """Record what the chosen action earned.
@@ -258,6 +265,7 @@ class LiveEpisode:
         if self._closed or self._pending is not None:
             raise EpisodeError("score() used the episode it was called from: let it only score")
         self._found = None
+        self._modulation = None
         self._pending = replace(  # what is stored is ours, whatever becomes of the caller's
             decision, before=dict(decision.before), after=dict(decision.after)
         )
@@ -325,8 +333,10 @@ def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:
     return replace(candidates, candidates=tuple(checked.values()))
 
 
-def _drawn(drawn: Sampled) -> Sampled:
-    """Return what was drawn, checked."""
+def _drawn(drawn: Sampled, most: float) -> Sampled:
+    """Return what was drawn, checked; `most` is the largest step that was allowed."""
+    if not isinstance(drawn, Sampled):
+        raise InvalidValue("drawn", drawn, "must be a jitrl.scores.Sampled")
     if not text("action", drawn.action):
         raise InvalidValue("action", drawn.action, "must not be empty")
     if drawn.before.keys() != drawn.after.keys() or drawn.action not in drawn.after:
@@ -340,8 +350,13 @@ def _drawn(drawn: Sampled) -> Sampled:
         total = math.fsum([*(finite(f"{name} {a!r}", p) for a, p in part.items()), rest])
         if min([*part.values(), rest]) < 0 or not math.isclose(total, 1.0, abs_tol=1e-6):
             raise InvalidValue(name, dict(part), f"must be probabilities, {rest} for the rest")
-    if not drawn.after[drawn.action] > 0:
-        raise InvalidValue("after", drawn.after, f"must give {drawn.action!r} a probability > 0")
+    for name, part in (("before", drawn.before), ("after", drawn.after)):
+        if not part[drawn.action] > 0:
+            raise InvalidValue(name, dict(part), f"must give {drawn.action!r} a probability > 0")
+    if not (math.isnan(drawn.unlisted) or 0 <= drawn.unlisted <= 1):
+        raise InvalidValue("unlisted", drawn.unlisted, "must lie in [0, 1], or be nan")
+    if not 0 <= finite("beta", drawn.beta) <= most:
+        raise InvalidValue("beta", drawn.beta, f"must lie in [0, {most}], the step of modulation()")
     return drawn
 
 

@@ -37,7 +37,7 @@ class Played:
     seconds          wall-clock: "total", "world" (its steps and resets) with its part "actions"
                      (searching valid actions), "learner" (choosing, recording, storing), "model"
     stopped          the budget ended it
-    unscored         steps that the judge was asked about and did not score
+    unscored         steps that the judge did not score, or was not asked about for want of budget
     """
 
     number: int
@@ -107,7 +107,8 @@ async def play(
     summarise  makes the state from what a model writes, instead of the world's own
     judge      scores the steps after the episode, before it is stored; where it fails the episode
                is stored as unscored
-    may_go_on  asked before each step; where it says no the episode ends there, and is stored
+    may_go_on  asked before each step; where it says no the episode ends there, and is stored; asked
+               before the judge, where it leaves the episode unscored
 
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
     generator of (learner's seed, number, "proposals"). An exception stores nothing.
@@ -150,7 +151,7 @@ async def play(
         if judge is not None and turns:
             with spent.on("model"):
                 end = Situation(world.name, number, len(turns), observation, tuple(turns))
-                scores = await _judged(judge, end)
+                scores = await _judged(judge, end) if may_go_on() else (None,) * len(turns)
             episode.judged(scores, judge.provenance)
             listener.judged(scores, judge.provenance)
     except BaseException:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jitrl.errors import BadReply
 from jitrl.models import Model, Purpose, Request
+from jitrl.models.jsonreply import finished
 from jitrl.prompts import load
 from jitrl.records import Situation, State
 from jitrl.scores.text import describe
@@ -31,9 +32,10 @@ class Summariser:
     seed: int = 0
 
     async def __call__(self, situation: Situation) -> Situation:
-        """Return the situation with the summary as its history; raises BadReply for an empty one.
+        """Return the situation with the summary as its history.
 
-        The first step has no history, and no call is made.
+        The first step has no history, and no call is made. Raises BadReply for a refusal, and for a
+        summary that is empty or cut off by max_tokens.
         """
         if not situation.turns:
             return situation
@@ -47,12 +49,11 @@ class Summariser:
             seed=int(draws.integers(2**31)),
             purpose=Purpose("summarise", situation.episode, situation.t),
         )
-        completion = (await self.model.complete(request)).completions[0]
-        said = completion.text.strip()
-        if completion.finish != "stop" or not said:
+        said = finished(await self.model.complete(request), self.model.name).strip()
+        if not said:
             raise BadReply(
-                f"{self.model.name} gave no summary (it ended by {completion.finish!r}): raise "
-                "max_tokens, or leave the summariser out"
+                f"{self.model.name} gave an empty summary: use another model, or leave the "
+                "summariser out"
             )
         fields = dict(situation.observation.state) | {"history": said}
         return replace(situation, observation=replace(situation.observation, state=State(**fields)))

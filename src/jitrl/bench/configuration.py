@@ -32,7 +32,8 @@ class Configuration:
     preset     name of the preset
     overrides  hyper-parameter -> JSON value; a list of three numbers is a Ramp
     seed       >= 0
-    episodes   >= 1: how many are wanted; all but this must be equal to resume a run
+    episodes   >= 1: how many are wanted; all but this, and where things are found (games, base_url,
+               judge_url), must be equal to resume a run
     steps      >= 1: at most so many in an episode
     proposals  >= 1: candidates of a step: drawn from the valid actions, or named by the model
     memory     path of a memory that other runs share; None: in the run folder

@@ -40,6 +40,8 @@ MANIFEST, STEPS, EPISODES, JUDGED, CALLS, MEMORY, LOCK = (
     "memory.db",
     "lock",
 )
+PLACES = ("games", "base_url", "judge_url")
+"""Where a run finds what it plays: it may be somewhere else when the run is continued."""
 _NEW = MANIFEST + ".new"
 _T = TypeVar("_T")
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -83,7 +85,7 @@ class Manifest:
         """Raise BadRun, naming the first difference, unless `wanted` would play the same run."""
         mine, other = self.configuration.as_json(), wanted.configuration.as_json()
         for name in mine:
-            if name not in ("episodes", "games", "overrides"):  # overrides show in the preset
+            if name not in ("episodes", "overrides", *PLACES):  # overrides show in the preset
                 _same(name, mine[name], other[name])
         for name in sorted(self.preset.keys() | wanted.preset.keys()):
             _same(f"hyper-parameter {name}", self.preset.get(name), wanted.preset.get(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from jitrl.scores.text import describe
 
 Opener = Callable[..., Model]
 _PROBED = ("labels-server",)  # sources that must know more of a model than a reply shows
+_PROBES = 16  # calls of a probe, at most
 _TURN_TOKENS, _JUDGED_TOKENS = 60, 40  # of a step that is shown, and of its score: an estimate
 
 
@@ -36,6 +37,15 @@ class Served:
     url: str | None
     mark: str
 
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """What tells it from others: its name, and where it is served."""
+        return self.name, self.url
+
+
+Models = Mapping[tuple[str, str | None], Model]
+"""Where a model is -> the model, open."""
+
 
 @dataclass(frozen=True)
 class Access:
@@ -46,6 +56,7 @@ class Access:
     record  file that the calls are recorded to; the judge's beside it, where it is another model
     replay  file that they are replayed from, without a network
     timeout seconds that a call may take; None: what its back end has
+    retries attempts after a failed one; None: what its back end has
     opener  opens a model: `jitrl.models.make`
     """
 
@@ -54,6 +65,7 @@ class Access:
     record: Path | None = None
     replay: Path | None = None
     timeout: float | None = None
+    retries: int | None = None
     opener: Opener = models.make
 
     def __post_init__(self) -> None:
@@ -85,19 +97,37 @@ class Cast:
 
 
 @asynccontextmanager
-async def cast(configuration: Configuration, access: Access, ledger: Ledger) -> AsyncIterator[Cast]:
-    """Open the models of a run, counted in `ledger`; close them at the end.
+async def opened(configuration: Configuration, access: Access) -> AsyncIterator[Models]:
+    """Open the models of a run, before anything is written; close them at the end.
 
-    Raises InvalidValue where a dollar budget needs a price that is unknown, and what opening a
-    model raises.
+    No call is made. Raises InvalidValue where a dollar budget needs a price that is unknown, or
+    where the source of scores cannot use its model, and what opening a model raises.
     """
-    opened: dict[tuple[str, str | None], Model] = {}
+    result: dict[tuple[str, str | None], Model] = {}
     try:
         for served in called(configuration):
-            if (served.name, served.url) not in opened:
-                opened[served.name, served.url] = _opened(served, access, ledger)
-        acting = opened.get((configuration.model or "", configuration.base_url))
-        judging = opened.get((configuration.judge_model or "", configuration.judge_url))
+            if served.place not in result:
+                result[served.place] = _open(served, access)
+        acting = result.get((configuration.model or "", configuration.base_url))
+        scores.make(configuration.scores, acting, configuration.options)
+        yield result
+    finally:
+        for model in result.values():
+            await model.close()
+
+
+@asynccontextmanager
+async def cast(
+    configuration: Configuration, access: Access, ledger: Ledger, models: Models
+) -> AsyncIterator[Cast]:
+    """Return who plays, with the models that are open: counted in `ledger`, and recorded."""
+    kept: dict[tuple[str, str | None], Model] = {}
+    try:
+        for served in called(configuration):
+            if served.place not in kept:
+                kept[served.place] = _kept(models[served.place], served, access, ledger)
+        acting = kept.get((configuration.model or "", configuration.base_url))
+        judging = kept.get((configuration.judge_model or "", configuration.judge_url))
         source = scores.make(configuration.scores, acting, configuration.options)
         if acting is not None and configuration.scores in _PROBED:
             await _probed(acting)
@@ -108,7 +138,7 @@ async def cast(configuration: Configuration, access: Access, ledger: Ledger) -> 
             judge = judge_of(configuration, judging)
         yield Cast(source, judge, summarise, ledger, access.budget)
     finally:
-        for model in opened.values():
+        for model in kept.values():
             await model.close()
 
 
@@ -117,9 +147,10 @@ async def opened_judge(
     configuration: Configuration, access: Access, ledger: Ledger
 ) -> AsyncIterator[Model]:
     """Open the model that judges a run, counted in `ledger`; close it at the end."""
-    model = _opened(called(configuration)[-1], access, ledger)
+    served = called(configuration)[-1]
+    model = _open(served, access)
     try:
-        yield model
+        yield _kept(model, served, access, ledger)
     finally:
         await model.close()
 
@@ -152,7 +183,8 @@ def expected(
 ) -> Estimate:
     """Return what a run will use at most, from the first thing that its world shows.
 
-    A prompt is taken to be as long as the first one, with a full window of steps.
+    A prompt is taken to be as long as the first one, with a full window of steps, and to list as
+    many actions. Replies that have to be asked for again come on top.
     """
     shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(first.actions))
     asked = shown + 150 + configuration.window * _TURN_TOKENS
@@ -167,6 +199,7 @@ def expected(
             calls, output = _calls_per_step(configuration, first)
             loads = [Load(served.name, steps * calls, asked, output)]
             loads += [Load(served.name, steps, asked, 300)] if configuration.summarise else []
+            loads += [Load(served.name, _PROBES, 20, 16)] if configuration.scores in _PROBED else []
         total += estimate(loads, access.prices_of(served))
     return total
 
@@ -178,23 +211,27 @@ def _calls_per_step(configuration: Configuration, first: Observation) -> tuple[i
     if configuration.scores == "sampled":
         return 1, 3 * configuration.samples
     if configuration.scores == "sequence":
-        return len(first.actions), 1
+        return len(first.actions) + 1, 1  # the prompt alone as well
     return 1, 12
 
 
-def _opened(served: Served, access: Access, ledger: Ledger) -> Model:
-    """Open a model: counted, and recorded or replayed."""
-    prices = access.prices_of(served)
-    access.budget.check_possible(prices, [served.name])
+def _open(served: Served, access: Access) -> Model:
+    """Open a model, or its recording."""
+    access.budget.check_possible(access.prices_of(served), [served.name])
     if access.replay is not None:
         replay = Replay(_beside(access.replay, served.mark))
         if replay.name != served.name:
             rule = f"must be a recording of {served.name}, not of {replay.name}"
             raise InvalidValue("replay", str(access.replay), rule)
-        return Metered(replay, ledger, prices)
-    given = {"base_url": served.url, "timeout": access.timeout}
+        return replay
+    given = {"base_url": served.url, "timeout": access.timeout, "retries": access.retries}
     options = {name: value for name, value in given.items() if value is not None}
-    counted = Metered(access.opener(served.name, **options), ledger, prices)
+    return access.opener(served.name, **options)
+
+
+def _kept(model: Model, served: Served, access: Access, ledger: Ledger) -> Model:
+    """Return an open model, counted and, where that is wanted, recorded."""
+    counted = Metered(model, ledger, access.prices_of(served))
     if access.record is None:
         return counted
     return Recorder(counted, _beside(access.record, served.mark))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,20 +48,42 @@ def judge_run(path: Path, access: Access) -> Rejudged:
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
     with (
         RunFolder(path, run.manifest, resume=True) as folder,
-        closing(SqliteMemory(configuration.memory or path / MEMORY)) as memory,
+        closing(_memory(run)) as memory,
         closing(Ledger(path / CALLS)) as ledger,
     ):
         return asyncio.run(_judge_all(run, folder, memory, access, ledger))
 
 
+def unscored(run: Run) -> int:
+    """Return how many finished episodes of a run with a judge have no score at all."""
+    with closing(_memory(run, readonly=True)) as memory:
+        return sum(
+            bool(episode.steps) and all(step.judged is None for step in episode.steps)
+            for episode in _ours(run, memory)
+        )
+
+
+def _memory(run: Run, *, readonly: bool = False) -> SqliteMemory:
+    path = Path(run.configuration.memory or run.path / MEMORY)
+    if run.episodes and not path.exists():
+        raise BadRun(f"the memory of the run is missing, {str(path)!r}: restore it")
+    return SqliteMemory(path, readonly=readonly)
+
+
+def _ours(run: Run, memory: Memory) -> Iterator[Episode]:
+    """Iterate over the run's finished episodes, as they are stored."""
+    ids = {episode.id for episode in run.episodes}
+    return (episode for episode in memory.episodes() if episode.id in ids)
+
+
 async def _judge_all(
     run: Run, folder: RunFolder, memory: Memory, access: Access, ledger: Ledger
 ) -> Rejudged:
-    ours = {episode.id: episode.number for episode in run.episodes}
+    numbers = {episode.id: episode.number for episode in run.episodes}
     waiting = [
         episode
-        for episode in memory.episodes()
-        if episode.id in ours and any(step.judged is None for step in episode.steps)
+        for episode in _ours(run, memory)
+        if any(step.judged is None for step in episode.steps)
     ]
     missing = sum(step.judged is None for episode in waiting for step in episode.steps)
     scored = 0
@@ -69,7 +92,8 @@ async def _judge_all(
         for episode in waiting:
             access.budget.check(ledger)
             try:
-                scored += await _judge_one(run, folder, memory, judge, episode, ours[episode.id])
+                number = numbers[episode.id]
+                scored += await _judge_one(run, folder, memory, judge, episode, number)
             except ModelError as error:
                 return Rejudged(len(waiting), scored, missing - scored, error)
     return Rejudged(len(waiting), scored, missing - scored)
@@ -84,10 +108,11 @@ async def _judge_one(
     scores = await judge.assess(
         _situation(episode.task, number, [logged[place] for place in sorted(places)])
     )
-    memory.judge(episode.id, scores, judge.provenance)
     pairs = list(zip(episode.steps, scores, strict=True))
     held = [score if step.judged is None else step.judged for step, score in pairs]
+    # the line before the scores: what is stored is not judged again, and would lack its line
     folder.add_judged(codec.judged_line(number, episode.id, held, judge.provenance))
+    memory.judge(episode.id, scores, judge.provenance)
     return sum(step.judged is None and score is not None for step, score in pairs)
 
 

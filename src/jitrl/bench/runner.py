@@ -27,15 +27,15 @@ from jitrl._version import __version__
 from jitrl.agents.player import Played, StepListener, play
 from jitrl.bench import codec, language
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import CALLS, MEMORY, Manifest, Run, RunFolder
+from jitrl.bench.folder import CALLS, MEMORY, PLACES, Manifest, Run, RunFolder
 from jitrl.bench.folder import read as read_run
-from jitrl.bench.language import Access, Cast
+from jitrl.bench.language import Access, Cast, Models
 from jitrl.errors import BadRun
 from jitrl.learner import Learner
 from jitrl.memory import SqliteMemory
 from jitrl.models.ledger import Ledger
 from jitrl.presets import describe
-from jitrl.records import Decision, Observation
+from jitrl.records import Decision, Episode, Observation
 from jitrl.worlds import World
 
 
@@ -81,13 +81,18 @@ def run(
     if configuration.memory is not None:  # before anything is written, see whether it is one
         SqliteMemory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock)
-    with (
-        RunFolder(path, wanted, resume=resume) as folder,
-        _learner(folder, world, clock) as learner,
-    ):
-        _recover(folder, learner)
-        listener.begun(folder.finished, configuration.episodes)
-        asyncio.run(_episodes(folder, learner, world, configuration, access, listener))
+
+    async def opened_and_played() -> None:
+        async with language.opened(configuration, access) as models:
+            with (
+                RunFolder(path, wanted, resume=resume) as folder,
+                _learner(folder, world, clock) as learner,
+            ):
+                _recover(folder, learner)
+                listener.begun(folder.finished, configuration.episodes)
+                await _episodes(folder, learner, world, configuration, access, models, listener)
+
+    asyncio.run(opened_and_played())
     return read_run(path)
 
 
@@ -96,12 +101,13 @@ def describe_run(
 ) -> Manifest:
     """Return the manifest of a run that begins now.
 
-    The run is named after what it plays, so that an isolated run can be repeated to the byte. One
-    that shares a memory gets a name of its own: its episodes must be told from those of others.
+    The run is named after what it plays, wherever that is found, so that an isolated run can be
+    repeated to the byte. One that shares a memory gets a name of its own: its episodes must be told
+    from those of others.
     """
     preset = cast("dict[str, object]", codec.plain(describe(configuration.resolved())))
     version = dict(world.version)
-    played = configuration.extended(1).as_json() | {"games": None, "preset": preset}
+    played = configuration.extended(1).as_json() | dict.fromkeys(PLACES) | {"preset": preset}
     digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
     return Manifest(
         run=(digest if configuration.memory is None else uuid.uuid4().hex)[:16],
@@ -149,12 +155,13 @@ async def _episodes(
     world: World,
     configuration: Configuration,
     access: Access,
+    models: Models,
     listener: Listener,
 ) -> None:
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
     ledger = Ledger(folder.path / CALLS if language.called(configuration) else None)
     with closing(ledger):
-        async with language.cast(configuration, access, ledger) as players:
+        async with language.cast(configuration, access, ledger, models) as players:
             for number in range(len(folder.finished), configuration.episodes):
                 access.budget.check(ledger)
                 played = await _play(folder, learner, world, players, number, listener)
@@ -214,24 +221,25 @@ def _recover(folder: RunFolder, learner: Learner) -> None:
         return
     id = folder.manifest.episode_id(len(folder.finished))
     held: set[str] = set()
-    stored: list[str] | None = None
+    stored: Episode | None = None
     for episode in learner.memory.episodes():
         held.add(episode.id)
         if episode.id == id:
-            stored = [step.action for step in episode.steps]
+            stored = episode
     for played in folder.finished:
         if played.steps and played.id not in held:
             raise BadRun(f"the memory lacks episode {played.number} of this run: restore it")
     if stored is None:
         folder.drop_unfinished()
-    elif stored != [step.decision.action for step in folder.unfinished]:
+    elif [s.action for s in stored.steps] != [s.decision.action for s in folder.unfinished]:
         raise BadRun(f"the memory holds episode {id}, but its steps are lost: begin a new run")
     else:
-        folder.add_episode(_rebuilt(folder))
+        folder.add_episode(_rebuilt(folder, stored))
 
 
-def _rebuilt(folder: RunFolder) -> Played:
+def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
     """Return the unfinished episode as it would have been logged, but for its seconds."""
+    configuration = folder.manifest.configuration
     steps, kl = folder.unfinished, 0.0
     for step in steps:
         kl += step.decision.kl
@@ -246,4 +254,11 @@ def _rebuilt(folder: RunFolder) -> Played:
         changed=sum(step.decision.changed for step in steps),
         abstained=sum(step.decision.abstained for step in steps),
         seconds={},
+        # of what has models, only a budget ends an episode so
+        stopped=bool(language.called(configuration))
+        and len(steps) < configuration.steps
+        and not steps[-1].terminated,
+        unscored=sum(step.judged is None for step in stored.steps)
+        if configuration.judge_model is not None
+        else 0,
     )

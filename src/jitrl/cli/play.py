@@ -17,13 +17,13 @@ from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, parse_overrides
 from jitrl.bench.folder import CALLS, MANIFEST, Run, read
 from jitrl.bench.language import Access, called, expected
-from jitrl.bench.rejudge import judge_run
+from jitrl.bench.rejudge import judge_run, unscored
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
 from jitrl.bench.statistics import groups
 from jitrl.bench.usage import usage_rows
 from jitrl.bench.workers import Job, play_all
-from jitrl.checks import finite
+from jitrl.checks import count, finite
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, console, facts, failure, table, tell
 from jitrl.credit import Signal
@@ -131,6 +131,9 @@ def run(
     timeout: Annotated[
         float | None, _model("Seconds that a call may take.", show_default="60")
     ] = None,
+    retries: Annotated[
+        int | None, _model("Attempts after a failed one, with waits.", show_default="4")
+    ] = None,
 ) -> None:
     """Play a world for a number of episodes, and learn from them."""
     configuration = Configuration(
@@ -163,6 +166,7 @@ def run(
         record=record,
         replay=replay,
         timeout=_seconds(timeout),
+        retries=None if retries is None else count("--retries", retries),
     )
     path = configuration.folder() if out is None else out
     if resume and episodes is None and (path / MANIFEST).exists():
@@ -181,12 +185,15 @@ def run(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
         _finish(screen, finished)
-        unscored = sum(0 < episode.steps == episode.unscored for episode in finished.episodes)
-    if unscored:
-        tell(
-            f"jitrl: {unscored} episodes are stored as unscored, since the judge failed: score "
-            f"them with: {shlex.join(['jitrl', 'judge', str(path)])}"
-        )
+    if configuration.judge_model is not None and agent != "static":
+        _tell_unscored(finished)
+
+
+def _tell_unscored(run: Run) -> None:
+    """Tell of episodes that no judge has scored, and exit."""
+    if without := unscored(run):
+        command = shlex.join(["jitrl", "judge", str(run.path)])
+        tell(f"jitrl: episodes stored as unscored: {without}; score them with: {command}")
         raise typer.Exit(1)
 
 
@@ -198,12 +205,16 @@ def judge(
     timeout: Annotated[
         float | None, _model("Seconds that a call may take.", show_default="60")
     ] = None,
+    retries: Annotated[
+        int | None, _model("Attempts after a failed one, with waits.", show_default="4")
+    ] = None,
 ) -> None:
     """Score the steps that a run's judge has left unscored."""
     access = Access(
         budget=Budget(budget, budget_tokens),
         prices=Prices.load(prices),
         timeout=_seconds(timeout),
+        retries=None if retries is None else count("--retries", retries),
     )
     with _said():
         done = judge_run(run, access)

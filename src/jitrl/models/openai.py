@@ -35,6 +35,7 @@ from jitrl.models.transport import Refused, Transport, together
 __all__ = ["OpenAIModel", "anthropic", "gemini", "llamacpp", "make", "ollama", "openrouter", "vllm"]
 
 OWN_KEY = "JITRL_API_KEY"
+_LABEL = 2  # characters of a label at most
 _SPACES = {ord(" "): None, 0x2581: None}  # some servers show a token without its space
 _EMPTY: Mapping[str, object] = MappingProxyType({})
 _Limit = Literal["max_tokens", "max_completion_tokens"]
@@ -116,6 +117,7 @@ class OpenAIModel:
         self._renamed = False
         self._schema = backend.schema
         self._tokenizer: _Tokenizer | None = None
+        self._told: dict[str, tuple[int, ...]] = {}
         self._transport = Transport(
             url,
             key,
@@ -153,14 +155,15 @@ class OpenAIModel:
     ) -> SequenceScores:
         """Return log p of each continuation and `end`, in nats, after the messages as plain text.
 
-        The prompt is the messages' contents, joined by blank lines. It is read once alone and once
-        with each continuation; what comes beyond its own tokens is summed. Raises RequestRejected
-        where the server does not echo log-probabilities, BadReply where a token reaches across the
-        prompt's end: end the prompt with a line break.
+        The prompt is the messages' contents, joined by blank lines and ended by a line break, so
+        that an answer is a line of its own. It is read once alone and once with each continuation;
+        what comes beyond its own tokens is summed. Raises RequestRejected where the server does
+        not echo log-probabilities, BadReply where a token reaches across the prompt's end.
         """
         if not continuations:
             return SequenceScores((), Usage(), self.name)
         prompt = "\n\n".join(message.content for message in messages)
+        prompt = prompt if prompt.endswith("\n") else prompt + "\n"
         texts = [prompt, *(prompt + continuation + self.end for continuation in continuations)]
         read = await together(self._echo(text) for text in texts)
         before = read[0].tokens
@@ -170,7 +173,7 @@ class OpenAIModel:
             if whole.tokens[: len(before)] != before or not _reads(tail, text[len(prompt) :]):
                 raise BadReply(
                     f"{self.name}: the tokens do not part at the end of the prompt, before "
-                    f"{text[len(prompt) :]!r:.60}: end the prompt with a line break"
+                    f"{text[len(prompt) :]!r:.60}: use --scores labels, stated or sampled"
                 )
             logprobs.append(min(math.fsum(whole.logprobs[len(before) :]), 0.0))
         self._know(sequence=True)
@@ -180,8 +183,11 @@ class OpenAIModel:
     async def tokenize(self, text: str) -> tuple[int, ...] | None:
         """Return the ids of the tokens of `text`; None where the server does not tell.
 
-        Asks vLLM's, llama.cpp's and llama-cpp-python's ways at the first call, and remembers.
+        Asks vLLM's, llama.cpp's and llama-cpp-python's ways at the first call, and remembers the
+        way, and what it was told of labels: a source asks for the same ones at every step.
         """
+        if text in self._told:
+            return self._told[text]
         if self._tokenizer is None:
             self._tokenizer = await self._find_tokenizer()
             self._know(tokenize=self._tokenizer.path is not None)
@@ -190,6 +196,8 @@ class OpenAIModel:
         ids = await self._ids(self._tokenizer, text)
         if ids is None:
             raise BadReply(f"{self.name}: no tokens of {text!r} in the reply of its tokenizer")
+        if len(text) <= _LABEL:
+            self._told[text] = ids
         return ids
 
     async def close(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from jitrl import update
 from jitrl.errors import BadReply, InvalidValue
-from jitrl.models import Model, Purpose, Reply, Request
+from jitrl.models import Model, Purpose, Reply, Request, Token
 from jitrl.records import Modulation, Situation
 from jitrl.scores import Options, Sampled
 from jitrl.scores.labels import LARGEST_BIAS, label_ids, label_messages
@@ -24,7 +24,8 @@ class Biased:
 
     c is the same for all and large, so that the server samples from softmax((z + beta A) / T) over
     the labels: the updated policy, in one call of one token, at the temperature T and top_p 1. What
-    it still gives to anything but a label is reported as `unlisted`, where that can be known.
+    the model gives to anything but a label is reported as `unlisted`, as far as the server shows
+    it: before the bias, which then takes it away, or after.
 
     The base policy is not known before the call, so a KL budget is kept for every base policy there
     could be (`update.beta_for_any_base`); beta is then smaller than it would have to be.
@@ -38,6 +39,7 @@ class Biased:
     model: Model
     top_logprobs: int = 20
     window: int = 10
+    _ids: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     async def sample(
         self, situation: Situation, modulation: Modulation, rng: np.random.Generator
@@ -56,7 +58,7 @@ class Biased:
             modulation.temperature,
         )
         bias = biases(A, beta)
-        ids = await label_ids(self.model, labelled)
+        ids = await label_ids(self.model, labelled, self._ids)
         request = Request(
             label_messages(situation, labelled, self.window),
             max_tokens=1,
@@ -92,9 +94,7 @@ class Biased:
         temperature: float,
     ) -> Sampled:
         token, drawn = label_token(single(reply, self.model.name), labelled)
-        reported = _alike(
-            {token.text: token.logprob} | dict(token.top), token.text, drawn, labelled
-        )
+        reported = _with_bias({token.text: token.logprob} | dict(token.top), token, drawn, labelled)
         if drawn not in reported:
             raise BadReply(f"{self.model.name} gives its own choice the probability 0")
         after_bias = self.model.capabilities.bias_shown == "after"
@@ -116,16 +116,19 @@ class Biased:
         )
 
 
-def _alike(
-    top: Mapping[str, float], text: str, drawn: str, labelled: Mapping[str, str]
+def _with_bias(
+    top: Mapping[str, float], token: Token, drawn: str, labels: Iterable[str]
 ) -> dict[str, float]:
-    """Return label -> log-probability of the tokens that were biased, which read as the drawn one.
+    """Return label -> log-probability of the tokens that carry the bias.
 
-    Others that name a label (" A" beside "A") were not, and the server does not draw them.
+    Those read like the one that was drawn. Others that name a label, after a space for instance,
+    have no bias and are not drawn: their probability is no part of the policy.
     """
-    before, _, after = text.partition(drawn)
-    said = {label: top.get(f"{before}{label}{after}", -math.inf) for label in labelled}
-    return {label: logprob for label, logprob in said.items() if math.isfinite(logprob)}
+    before, _, after = token.text.partition(drawn)
+    forms = {label: before + label + after for label in labels}
+    return {
+        label: top[form] for label, form in forms.items() if top.get(form, -math.inf) > -math.inf
+    }
 
 
 def biases(A: Mapping[str, float], beta: float) -> dict[str, float]:

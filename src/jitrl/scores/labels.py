@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -64,6 +64,7 @@ class Labels:
     window: int = 10
     temperature: float = 1.0
     max_tokens: int = 600
+    _ids: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         count("proposals", self.proposals, least=1)
@@ -88,7 +89,7 @@ class Labels:
     ) -> Token:
         biases: dict[int, float] = {}
         if self.bias:
-            ids = await label_ids(self.model, labelled)
+            ids = await label_ids(self.model, labelled, self._ids)
             biases = dict.fromkeys(ids.values(), LARGEST_BIAS)
         request = Request(
             label_messages(situation, labelled, self.window),
@@ -141,13 +142,15 @@ def label_messages(
     return load("label").render(situation=describe(situation, window), actions=listed(labelled))
 
 
-async def label_ids(model: Model, labels: Iterable[str]) -> dict[str, int]:
-    """Return label -> id of its token.
+async def label_ids(model: Model, labels: Iterable[str], known: dict[str, int]) -> dict[str, int]:
+    """Return label -> id of its token. The model is asked for what is not `known`, and that kept.
 
     Raises RequestRejected where the model tells no ids, BadReply for a label of several tokens.
     """
-    ids = {}
-    for label in labels:
+    wanted = list(labels)
+    for label in wanted:
+        if label in known:
+            continue
         found = await model.tokenize(label)
         if found is None:
             raise RequestRejected(
@@ -159,8 +162,8 @@ async def label_ids(model: Model, labels: Iterable[str]) -> dict[str, int]:
                 f"label {label!r} is {len(found)} tokens of {model.name}: use --scores sequence, "
                 "stated or sampled"
             )
-        ids[label] = found[0]
-    return ids
+        known[label] = found[0]
+    return {label: known[label] for label in wanted}
 
 
 def _scores(

@@ -28,11 +28,12 @@ class UniformPrior:
             raise InvalidValue("actions", actions, "must hold at least one valid action")
         chosen = rng.choice(len(actions), size=min(self.proposals, len(actions)), replace=False)
         logprob = -math.log(len(actions))
-        valid = set(actions)
+        proposed = tuple(Candidate(actions[i], logprob) for i in chosen)
+        others = set(actions) - {candidate.action for candidate in proposed}
         return Scores(
-            tuple(Candidate(actions[i], logprob) for i in chosen),
+            proposed,
             "prior",
-            remembered={a: logprob for a in situation.remembered if a in valid},
+            remembered={a: logprob for a in situation.remembered if a in others},
         )
 
 

@@ -10,10 +10,13 @@ import numpy as np
 
 from jitrl.errors import BadReply
 from jitrl.models import Completion, Reply, Token
+from jitrl.models.jsonreply import parse
 
 MARKS = " \t\r\n\"'`.,:;()[]{}*"
 """What may stand around a label."""
 _CHOICE = re.compile(r'"choice"\s*:\s*"')
+_NO_LABEL = "?"
+_GOES_ON = re.compile(r"[ ']*\w")
 _SPLIT = "use --scores sequence, stated or sampled with this model"
 
 
@@ -82,10 +85,7 @@ def choice_token(completion: Completion, choice: str) -> Token:
     Raises BadReply where it is not there, or where the label goes on in the next token.
     """
     tokens = completion.tokens or ()
-    matches = list(_CHOICE.finditer("".join(token.text for token in tokens)))
-    if not matches:
-        raise BadReply(f"no choice is found among the reply's tokens: {_SPLIT}")
-    place = matches[-1].end()
+    place = _place("".join(token.text for token in tokens), choice)
     for token in tokens:
         if place < len(token.text):
             return _whole(token, choice)
@@ -96,12 +96,15 @@ def choice_token(completion: Completion, choice: str) -> Token:
 def label_token(completion: Completion, labels: Iterable[str]) -> tuple[Token, str]:
     """Return the token that carries the label in a plain answer, and the label.
 
-    What stands before it may only be space and marks. Raises BadReply otherwise.
+    What stands before it may only be space and marks, and the words may not go on after it: "I" of
+    "I think so" is no label. Raises BadReply otherwise.
     """
     known = set(labels)
-    for token in completion.tokens or ():
+    tokens = completion.tokens or ()
+    text = "".join(token.text for token in tokens).lstrip(MARKS)
+    for token in tokens:
         said = token.text.strip(MARKS)
-        if said in known:
+        if said in known and not _GOES_ON.match(text, len(said)):
             return token, said
         if said:
             break
@@ -132,6 +135,18 @@ def single(reply: Reply, name: str) -> Completion:
     if completion.finish == "refusal":
         raise BadReply(f"{name} refuses to answer: use another model, or another prompt")
     return completion
+
+
+def _place(text: str, choice: str) -> int:
+    """Return where the label stands: where another text in its place would be the choice."""
+    for found in _CHOICE.finditer(text):
+        before, after = text[: found.end()], text[found.end() :]
+        if not after.startswith(f'{choice}"'):
+            continue
+        changed = parse(before + _NO_LABEL + after[len(choice) :], "the reply, read by its tokens,")
+        if isinstance(changed, dict) and changed.get("choice") == _NO_LABEL:
+            return found.end()
+    raise BadReply(f"no choice of {choice!r} is found among the reply's tokens: {_SPLIT}")
 
 
 def _whole(token: Token, choice: str) -> Token:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,9 +51,14 @@ class Sequences:
 
 
 def action_messages(situation: Situation, window: int = 10) -> tuple[Message, ...]:
-    """Return the prompt that asks for an action in its own words."""
+    """Return the prompt that asks for an action in its own words.
+
+    It ends in a line break, so that no token of an action runs into those of the prompt where both
+    are plain text.
+    """
     actions = "\n".join(situation.observation.actions)
-    return load("action").render(situation=describe(situation, window), actions=actions)
+    *before, last = load("action").render(situation=describe(situation, window), actions=actions)
+    return (*before, replace(last, content=f"{last.content}\n"))
 
 
 def make(model: Model, options: Options) -> Sequences:

@@ -6,6 +6,7 @@ OpenAI protocol on this machine, with known probabilities and faults on demand.
 
 from jitrl.testing.brains import Brain, Choosing, Fixed, characters, words
 from jitrl.testing.models import check_model
+from jitrl.testing.scores import check_scores
 from jitrl.testing.server import ABLE, Fault, Received, ScriptedServer
 from jitrl.testing.stores import check_store
 from jitrl.testing.worlds import check_world
@@ -20,6 +21,7 @@ __all__ = [
     "ScriptedServer",
     "characters",
     "check_model",
+    "check_scores",
     "check_store",
     "check_world",
     "words",

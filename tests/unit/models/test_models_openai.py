@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -255,8 +256,31 @@ def test_a_prompt_of_any_characters_can_be_scored() -> None:
 
 
 def test_a_token_across_the_end_of_the_prompt_is_an_error() -> None:
-    with serving() as server, pytest.raises(BadReply, match="end the prompt with a line break"):
-        scoring(server, "Which way? I g", "o")
+    def joining(text: str) -> list[str]:
+        return re.findall(r"\n?\w+|.", text, re.DOTALL)
+
+    brain = Choosing(lambda messages: POLICY, tokens=joining)
+    with ScriptedServer(brain) as server, pytest.raises(BadReply, match="do not part at the end"):
+        scoring(server, "Which way?", "go")
+
+
+def test_an_answer_that_is_scored_is_a_line_of_its_own() -> None:
+    with serving() as server:
+        scores = scoring(server, "Which way?\nAction:", "go north")
+        assert server.requests[-1].body["prompt"].endswith("Which way?\nAction:\ngo north\n")
+    assert math.isclose(scores.logprobs[0], math.log(0.5), abs_tol=1e-9)
+
+
+def test_the_tokens_of_a_label_are_asked_for_once() -> None:
+    async def twice(model: OpenAIModel) -> Any:
+        return [await model.tokenize(text) for text in ("A", "AB", "A", "AB")]
+
+    with serving() as server:
+        first, second, *again = using(server.url, twice)
+        texts = [request.body["prompt"] for request in server.requests]
+    assert again == [first, second]
+    assert first == (65,)
+    assert texts.count("A") == texts.count("AB") == 1
 
 
 def test_nothing_to_score_costs_nothing() -> None:
