@@ -118,6 +118,6 @@ def echo(body: Mapping[str, Any], name: str) -> Echo:
 
 def _shifted(tokens: list[str], text: str, usage: Usage) -> bool:
     """Say whether a value is that of the token after it: then the last token is not listed."""
-    if not usage.output:  # nothing was written after the text, so that all of it seems to be there
-        return len(tokens) == usage.input
+    if not usage.output:  # nothing was written, so that none is missing: no special one is in front
+        return len(tokens) == usage.input and text.lstrip().startswith(tokens[0].strip())
     return len(tokens) < usage.input + usage.output and not text.endswith(tokens[-1])
