@@ -192,7 +192,7 @@ class RunFolder:
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
             if (self.path / JUDGED).exists():
-                *_, (end, _) = [(0, b""), *_whole_lines(self.path / JUDGED)]
+                end = max((end for end, _ in _whole_lines(self.path / JUDGED)), default=0)
                 with closing(_Lines(self.path / JUDGED)) as judged:
                     judged.cut(end)
         self.unfinished = [
