@@ -282,7 +282,7 @@ def test_changed_is_as_frequent_as_the_policies_are_far_apart() -> None:
     assert 0.2 < distance < 0.8
     rng = np.random.default_rng(11)
     draws = Draws(np.random.default_rng(12), np.random.default_rng(13))
-    n, p = 20000, np.array(list(after.values()))
+    n, p = 8000, np.array(list(after.values()))
     changed = 0
     for u in rng.random(n):
         action = list(after)[update.sample(p, float(u))]
