@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from jitrl import update
 from jitrl.checks import count, finite
 from jitrl.decoding.psi import Known
 from jitrl.decoding.transformers import PsiProcessor
-from jitrl.errors import InvalidValue
+from jitrl.errors import BadReply, InvalidValue
 from jitrl.models import Message, Model, Purpose, Usage
 from jitrl.models.ledger import Metered
 from jitrl.models.logits import draw
@@ -40,13 +40,14 @@ class FreeForm:
 
     model       a local model
     prompt      the messages that ask for an action in a situation; the answer is the action alone
-    max_tokens  >= 1: of an action, its end included. A known action that is longer raises the
+    max_tokens  >= 2: of an action, its end included. A known action that is longer raises the
                 limit for that draw, and is never cut.
     top_k       keep only the k most probable tokens, 0 for all: part of the base policy
     top_p       then only the fewest of these that have that mass, in (0, 1]: part of it too
     counted     is told what every draw consumed
 
-    An action is what was written before the end, without white space around it; it need not be
+    The base policy is the model's, given that the first token is no end: an empty answer is no
+    action. An action is what was written before the end, without white space around it; it need not be
     one that the world lists. The known actions are the token sequences that the tokenizer makes of
     them. Another sequence that reads the same has advantage 0; should one be drawn, `before` and
     `after` of that action are the sums over both.
@@ -60,7 +61,7 @@ class FreeForm:
     counted: Callable[[Usage, Purpose], None] = _uncounted
 
     def __post_init__(self) -> None:
-        count("max_tokens", self.max_tokens, least=1)
+        count("max_tokens", self.max_tokens, least=2)
         count("top_k", self.top_k)
         if not 0 < finite("top_p", self.top_p) <= 1:
             raise InvalidValue("top_p", self.top_p, "must lie in (0, 1]")
@@ -86,7 +87,7 @@ class FreeForm:
         text = self.model.prompt_text(messages)
         sequences = [self.model.answer_ids(text, action) for action in modulation.advantages]
         limit = max([self.max_tokens, *map(len, sequences)])
-        prefix = self.model.prefill(self.model.prompt_ids(text), limit)
+        prefix = _begun(self.model, self.model.prefill(self.model.prompt_ids(text), limit))
         turn = _Turn(self, prefix, modulation.temperature, limit)
         logprobs = turn.score(sequences)
         beta, known = _within_budget(sequences, logprobs, modulation)
@@ -106,6 +107,8 @@ class FreeForm:
             action = actions[known.sequences.index(tuple(ids))]
         else:
             action = self.model.text(ids).strip()
+            if not action:
+                raise BadReply(f"{self.model.name} wrote nothing but white space: try another seed")
             logp = float(np.sum(turn.score([ids])[0]))
             p, p_after = math.exp(logp), math.exp(logp - known.log_Z)
             before[action] = before.get(action, 0.0) + p
@@ -153,6 +156,13 @@ class _Turn:
             lambda written, logits: draw(policy.after(written, logits), generator),
             self.limit,
         )[0]
+
+
+def _begun(model: TransformersModel, prefix: Prefix) -> Prefix:
+    """Return the prefix with logits after which no answer ends at once."""
+    logits = prefix.logits.clone()
+    logits[:, sorted(model.ends)] = -math.inf
+    return replace(prefix, logits=logits)
 
 
 def _within_budget(
