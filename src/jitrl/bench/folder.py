@@ -192,9 +192,9 @@ class RunFolder:
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
             if (self.path / JUDGED).exists():
-                ends = [end for end, _ in _whole_lines(self.path / JUDGED)]
+                end = max((end for end, _ in _whole_lines(self.path / JUDGED)), default=0)
                 with closing(_Lines(self.path / JUDGED)) as judged:
-                    judged.cut(ends[-1] if ends else 0)
+                    judged.cut(end)
         self.unfinished = [
             _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
         ]
