@@ -300,6 +300,17 @@ def test_a_judge_that_fails_is_named_and_can_be_run_again(cli: Cli, kind: str) -
     assert all(None not in json.loads(line)["scores"] for line in lines[-3:])
 
 
+def test_a_judge_that_is_elsewhere_by_now_can_be_asked_there(cli: Cli) -> None:
+    with serving() as player, serving() as judge:
+        judge.faults.extend([Fault("refusal")] * 40)
+        assert cli(*playing(player, *judged_at(judge)))[0] == 1
+    assert "check that it runs" in complaint(cli("judge", "run", "--retries", "0"), 1)
+    with serving() as moved:
+        code, out, err = cli("judge", "run", "--judge-url", moved.url)
+    assert (code, err) == (0, "")
+    assert "0 still without a score" in out
+
+
 def test_judging_is_refused_where_there_is_nothing_to_judge_by(cli: Cli) -> None:
     with serving() as server:
         cli(*playing(server))
@@ -309,7 +320,8 @@ def test_judging_is_refused_where_there_is_nothing_to_judge_by(cli: Cli) -> None
 
 def test_ctrl_c_while_the_server_hangs_ends_the_run_at_once(tmp_path: Path) -> None:
     with breaking(7, Fault("hang")) as server:
-        words = playing(server, "--timeout", "600")
+        limits = ("--timeout", "600", "--budget-tokens", "99999", "--record", str(tmp_path / "rec"))
+        words = playing(server, *limits)
         words[words.index("run", 1)] = str(tmp_path / "run")
         paths = [str(PLUGIN), os.environ.get("PYTHONPATH", "")]
         with subprocess.Popen(
@@ -328,4 +340,6 @@ def test_ctrl_c_while_the_server_hangs_ends_the_run_at_once(tmp_path: Path) -> N
     assert process.returncode == 130
     assert err.startswith("jitrl: interrupted: 1 finished episodes are kept; continue with:")
     assert err.count("\n") == 1
+    for given in (" --budget-tokens 99999 --record ", " --timeout 600.0 --retries 0 --resume"):
+        assert given in err  # to go on is to go on within the budget
     assert took < 3  # a second, on a machine that is not busy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jitrl.bench import codec
@@ -35,8 +35,10 @@ class Rejudged:
     failure: ModelError | None = None
 
 
-def judge_run(path: Path, access: Access) -> Rejudged:
+def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
     """Score the unscored steps of a finished or interrupted run, and keep what is scored.
+
+    url  where the judge is served now; None: where it was
 
     A score that is there stays. After the judge fails on one episode the others are left for
     another time. Raises BadRun where the run has no judge or another process is at it, BudgetSpent
@@ -46,6 +48,9 @@ def judge_run(path: Path, access: Access) -> Rejudged:
     configuration = run.configuration
     if configuration.judge_model is None or configuration.agent == "static":
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
+    if url is not None:
+        elsewhere = replace(configuration, judge_url=url)
+        run = replace(run, manifest=replace(run.manifest, configuration=elsewhere))
     with (
         RunFolder(path, run.manifest, resume=True) as folder,
         closing(_memory(run)) as memory,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -172,7 +172,17 @@ def run(
     if resume and episodes is None and (path / MANIFEST).exists():
         configuration = configuration.extended(read(path).configuration.episodes)
     screen = console()
-    with _interruptible(configuration, path), _opened(configuration) as opened:
+    reached = {
+        "budget": budget,
+        "budget-tokens": budget_tokens,
+        "prices": prices,
+        "record": record,
+        "replay": replay,
+        "timeout": timeout,
+        "retries": retries,
+    }
+    again = [*configuration.command(path), *_words(reached), "--resume"]
+    with _interruptible(path, again), _opened(configuration) as opened:
         screen.print(f"{world}, {agent}, {preset}, seed {seed}: into {path}", soft_wrap=True)
         if called(configuration):
             first = opened.reset(1)
@@ -199,6 +209,9 @@ def _tell_unscored(run: Run) -> None:
 
 def judge(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
+    judge_url: Annotated[
+        str | None, _model("Where the judge is served now.", show_default="where it was")
+    ] = None,
     budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
     budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
     prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
@@ -217,7 +230,7 @@ def judge(
         retries=None if retries is None else count("--retries", retries),
     )
     with _said():
-        done = judge_run(run, access)
+        done = judge_run(run, access, judge_url)
     console().print(
         f"{done.scored} steps of {done.episodes} episodes scored, {done.unscored} still without "
         "a score"
@@ -340,13 +353,21 @@ class _Lines(logging.Handler):
         tell(f"jitrl: {record.getMessage()}")
 
 
+def _words(options: Mapping[str, object]) -> list[str]:
+    """Return the options that were given as words of a command."""
+    given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
+    return [word for words in given for word in words]
+
+
 @contextmanager
-def _interruptible(configuration: Configuration, path: Path) -> Iterator[None]:
-    """Turn Ctrl-C into a line that says what is kept and how to go on."""
+def _interruptible(path: Path, again: list[str]) -> Iterator[None]:
+    """Turn Ctrl-C into a line that says what is kept and how to go on: by the command `again`."""
     try:
         yield
     except KeyboardInterrupt:
         kept = len(read(path).episodes) if (path / MANIFEST).exists() else 0
-        command = shlex.join([*configuration.command(path), "--resume"])
-        tell(f"jitrl: interrupted: {kept} finished episodes are kept; continue with: {command}")
+        tell(
+            f"jitrl: interrupted: {kept} finished episodes are kept; continue with: "
+            f"{shlex.join(again)}"
+        )
         raise typer.Exit(130) from None
