@@ -48,9 +48,9 @@ class FreeForm:
 
     The base policy is the model's, given that the first token is no end: an empty answer is no
     action. An action is what was written before the end, without white space around it; it need
-    not be one that the world lists. The known actions are the token sequences that the tokenizer makes of
-    them. Another sequence that reads the same has advantage 0; should one be drawn, `before` and
-    `after` of that action are the sums over both.
+    not be one that the world lists. The known actions are the token sequences that the tokenizer
+    makes of them. Another sequence that reads the same has advantage 0; should one be drawn,
+    `before` and `after` of that action are the sums over both.
     """
 
     model: TransformersModel
