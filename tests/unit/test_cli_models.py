@@ -56,7 +56,13 @@ def test_a_server_that_can_do_everything(cli: Cli, name: str) -> None:
     assert (code, err) == (0, "")
     assert "Usage" not in out
     told = answers(out)
-    for capability in ("log-probabilities", "logit bias", "JSON schema", "labels", "sequence"):
+    for capability in (
+        "log-probabilities",
+        "logit bias",
+        "JSON schema",
+        "labels-server",
+        "sequence",
+    ):
         assert told[capability] == "yes", capability
     assert "before the bias" in out
     assert out.endswith("recommended: --scores labels\n")
@@ -78,8 +84,8 @@ def test_the_best_source_of_scores_is_recommended(
         code, out, _ = cli("models", "probe", server.url, "scripted")
     assert code == 0
     assert out.endswith(f"recommended: --scores {best}\n")
-    assert answers(out)["labels"] == ("yes" if best == "labels" else "no")
-    assert ("exact: every label is read" in out) == (lacks.get("bias_shown") == "after")
+    assert answers(out)["labels, labels-direct"] == ("yes" if best == "labels" else "no")
+    assert ("exact: every label is reported" in out) == (lacks.get("bias_shown") == "after")
 
 
 def complaint(outcome: Outcome, code: int) -> str:

@@ -33,9 +33,9 @@ def probe(
     found = asyncio.run(_ask(make(name, **options)))
     screen = console()
     screen.print(clean(f"{name} at {'its own address' if url == '-' else url}"))
-    screen.print(table(("capability", "answer", "what it shows"), _rows(found)))
+    screen.print(table(("capability", "answer", "what it means"), _rows(found)))
     screen.print()
-    screen.print(table(("--scores", "possible", "what it shows"), _sources(found)))
+    screen.print(table(("--scores", "possible", "guarantee"), _sources(found)))
     screen.print()
     screen.print(f"recommended: --scores {_best(found)}")
 
@@ -73,17 +73,25 @@ def _biased(found: Capabilities) -> str:
 
 
 def _sources(found: Capabilities) -> list[tuple[str, str, str]]:
-    labels = bool(found.logprobs and (found.top_logprobs or 0) > 1)
-    if labels and found.bias_shown == "after" and found.tokenize:
-        worth = "exact: every label is read"
-    elif labels:
-        worth = f"exact or bounded: labels among the {found.top_logprobs} most probable tokens"
-    else:
-        worth = "needs log-probabilities of at least two tokens"
-    sequence = "exact" if found.sequence else "needs a server that scores given texts"
+    listed = bool(found.logprobs and (found.top_logprobs or 0) > 1)
+    biased = listed and bool(found.logit_bias and found.tokenize)
+    few = f"exact, or bounded: labels among the {found.top_logprobs} most probable tokens"
+    needs = "needs log-probabilities of two tokens or more"
+    every = "exact: every label is reported" if found.bias_shown == "after" else few
+    on_server = "exact; the server draws" if found.bias_shown else "needs to know the values shown"
     return [
-        ("labels", _WORDS[labels], worth),
-        ("sequence", _WORDS[found.sequence], sequence),
+        ("labels, labels-direct", _WORDS[listed], few if listed else needs),
+        ("labels-biased", _WORDS[biased], every if biased else "needs logit bias and tokens"),
+        (
+            "labels-server",
+            _WORDS[biased and found.bias_shown is not None],
+            on_server if biased else "needs logit bias and tokens",
+        ),
+        (
+            "sequence",
+            _WORDS[found.sequence],
+            "exact" if found.sequence else "needs a server that scores given texts",
+        ),
         ("stated", "yes", "approximate: confidences that the model writes down"),
         ("sampled", "yes", "approximate: frequencies of n samples"),
     ]

@@ -76,7 +76,9 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder.", show_default="runs/WORLD-AGENT-PRESET-SEED"),
+        typer.Option(
+            help="The run folder.", show_default="runs/WORLD-AGENT-PRESET[-MODEL-SCORES]-SEED"
+        ),
     ] = None,
     games: Annotated[
         Path | None, typer.Option(help="Folder of story files.", show_default="$JITRL_GAMES")

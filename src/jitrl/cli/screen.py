@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jitrl.errors import BadRun, InvalidValue, JitrlError, NewerMemory, NotAMemory
 
-_TEXTS = ("action", "task", "state", "stored", "id", "what it shows")
+_TEXTS = ("action", "task", "state", "stored", "id", "what it means", "guarantee")
 _INPUT = (InvalidValue, BadRun, NotAMemory, NewerMemory)
 
 
