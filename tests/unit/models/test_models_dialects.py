@@ -226,7 +226,7 @@ def test_the_servers_own_word_is_kept(finish: str | None, told: str) -> None:
     assert (completion.text, completion.finish) == ("", told)
 
 
-def test_impossible_tokens_may_have_no_probability() -> None:
+def test_what_is_too_improbable_to_tell_has_no_probability() -> None:
     def answer(path: str, body: Mapping[str, Any]) -> tuple[int, object]:
         tops = [{"token": "go", "logprob": 1e-9}, {"token": "x", "logprob": -math.inf}]
         tops += [{"token": "x", "logprob": -9999.0}]
@@ -237,4 +237,4 @@ def test_impossible_tokens_may_have_no_probability() -> None:
     reply = using(answer, lambda model: model.complete(replace(ASK, top_logprobs=3)))
     (token,) = reply.completions[0].tokens
     assert token.logprob == 0.0
-    assert dict(token.top) == {"go": 0.0, "x": -9999.0}
+    assert dict(token.top) == {"go": 0.0, "x": -math.inf}
