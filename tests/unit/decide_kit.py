@@ -27,7 +27,15 @@ def remember(*steps, similarity=1.0):
 
 
 def choose(
-    logprobs, neighbours=(), name="default", *, seed=0, score=None, guarantee="given", unscored=None, **over
+    logprobs,
+    neighbours=(),
+    name="default",
+    *,
+    seed=0,
+    score=None,
+    guarantee="given",
+    unscored=None,
+    **over,
 ):
     chosen = preset(name, **over)
     beta = chosen.beta.at(0) if isinstance(chosen.beta, Ramp) else chosen.beta

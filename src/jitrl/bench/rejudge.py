@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jitrl.bench import codec
 from jitrl.bench.codec import LoggedStep
+from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import CALLS, MEMORY, Run, RunFolder, find, read
 from jitrl.bench.language import Access, judge_of, opened_judge
 from jitrl.credit.judge import ModelJudge
@@ -35,8 +36,10 @@ class Rejudged:
     failure: ModelError | None = None
 
 
-def judge_run(path: Path, access: Access) -> Rejudged:
+def judge_run(path: Path, access: Access, judge_url: str | None = None) -> Rejudged:
     """Score the unscored steps of a finished or interrupted run, and keep what is scored.
+
+    judge_url  where the judge is served now; None: where it was
 
     A score that is there stays. After the judge fails on one episode the others are left for
     another time. Raises BadRun where the run has no judge or another process is at it, BudgetSpent
@@ -44,6 +47,8 @@ def judge_run(path: Path, access: Access) -> Rejudged:
     """
     run = read(path)
     configuration = run.configuration
+    if judge_url is not None:
+        configuration = replace(configuration, judge_url=judge_url)
     if configuration.judge_model is None or configuration.agent == "static":
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
     with (
@@ -51,7 +56,7 @@ def judge_run(path: Path, access: Access) -> Rejudged:
         closing(_memory(run)) as memory,
         closing(Ledger(path / CALLS)) as ledger,
     ):
-        return asyncio.run(_judge_all(run, folder, memory, access, ledger))
+        return asyncio.run(_judge_all(run, configuration, folder, memory, access, ledger))
 
 
 def unscored(run: Run) -> int:
@@ -77,7 +82,12 @@ def _ours(run: Run, memory: Memory) -> Iterator[Episode]:
 
 
 async def _judge_all(
-    run: Run, folder: RunFolder, memory: Memory, access: Access, ledger: Ledger
+    run: Run,
+    configuration: Configuration,
+    folder: RunFolder,
+    memory: Memory,
+    access: Access,
+    ledger: Ledger,
 ) -> Rejudged:
     numbers = {episode.id: episode.number for episode in run.episodes}
     waiting = [
@@ -87,8 +97,8 @@ async def _judge_all(
     ]
     missing = sum(step.judged is None for episode in waiting for step in episode.steps)
     scored = 0
-    async with opened_judge(run.configuration, access, ledger) as model:
-        judge = judge_of(run.configuration, model)
+    async with opened_judge(configuration, access, ledger) as model:
+        judge = judge_of(configuration, model)
         for episode in waiting:
             access.budget.check(ledger)
             try:

@@ -199,6 +199,9 @@ def _tell_unscored(run: Run) -> None:
 
 def judge(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
+    judge_url: Annotated[
+        str | None, _model("Where the judge is served now, if not where it was.")
+    ] = None,
     budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
     budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
     prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
@@ -217,7 +220,7 @@ def judge(
         retries=None if retries is None else count("--retries", retries),
     )
     with _said():
-        done = judge_run(run, access)
+        done = judge_run(run, access, judge_url)
     console().print(
         f"{done.scored} steps of {done.episodes} episodes scored, {done.unscored} still without "
         "a score"

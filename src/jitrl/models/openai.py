@@ -249,10 +249,10 @@ class OpenAIModel:
             "model": self._model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             self._limit: request.max_tokens,
-            **self._extra,
         }
         if request.temperature or self._coolest:
             body["temperature"] = request.temperature
+        body |= self._extra
         if request.top_p != 1:
             body["top_p"] = request.top_p
         if request.n > 1 and self.capabilities.several is not False:

@@ -24,8 +24,8 @@ _ANSWER_TOKENS = 8
 class Frequencies:
     """Asks for a label `n` times: log p = log(how often / how many answers named a label).
 
-    An action that no sample named is no candidate; if it is remembered, it is `unscored`. Answers that are no label
-    count to `Scores.outside`; BadReply is raised where all of them are.
+    An action that no sample named is no candidate; if it is remembered, it is `unscored`. Answers
+    that are no label count to `Scores.outside`; BadReply is raised where all of them are.
     """
 
     model: Model
