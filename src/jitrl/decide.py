@@ -55,7 +55,7 @@ def decide(
     if score is None and scores.remembered is not None:
         score = _given(scores.remembered)
     if _moves(preset, beta) and not abstained:
-        neighbours, joining = _joining(logprobs, neighbours, preset, score)
+        neighbours, joining = _joining(logprobs, neighbours, preset, score, scores.unscored)
         abstained = _abstains(preset, neighbours)
         if not abstained:
             joined = _limited(logprobs, joining, neighbours, preset, draws.explore)
@@ -230,6 +230,7 @@ def _joining(
     neighbours: Sequence[Experience],
     preset: Preset,
     score: Scorer | None,
+    unscored: Collection[str] = (),
 ) -> tuple[Sequence[Experience], dict[str, float]]:
     """Return the neighbours that count, and the remembered actions that may join. (Eq. 23)
 
@@ -240,15 +241,18 @@ def _joining(
     remembered = union[len(proposed) :]
     if not remembered:
         return neighbours, {}
+    base = min(proposed.values()) if preset.join == "lowest" else -math.inf
     if score is not None:
         joining = _scored(score, remembered)
+        if preset.join != "never":
+            invented = dict.fromkeys((a for a in remembered if a in unscored), base)
+            joining = invented | joining
         if preset.rule == "exact":
             known = proposed.keys() | joining.keys()
             neighbours = [step for step in neighbours if step.action in known]
     elif preset.join == "never":
         return neighbours, {}
     else:
-        base = min(proposed.values()) if preset.join == "lowest" else -math.inf
         joining = dict.fromkeys(remembered, base)
     if preset.join == "zero-if-positive":
         mean, _ = update.weighted_means(_evidence(neighbours, union), np.ones(len(neighbours)))

@@ -132,6 +132,8 @@ class Scores:
                 that can be executed here; None where nobody scored any
     outside     probability that the model gives to what is no candidate; nan where unknown
     samples     how many samples a "sampled" frequency rests on, 0 otherwise
+    unscored    remembered actions that can be executed here, but that the model did not score:
+                they stay out, unless the preset's `join` gives them a log-probability
     """
 
     candidates: tuple[Candidate, ...]
@@ -139,6 +141,7 @@ class Scores:
     remembered: Mapping[str, float] | None = None
     outside: float = math.nan
     samples: int = 0
+    unscored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -26,11 +27,21 @@ def remember(*steps, similarity=1.0):
 
 
 def choose(
-    logprobs, neighbours=(), name="default", *, seed=0, score=None, guarantee="given", **over
+    logprobs,
+    neighbours=(),
+    name="default",
+    *,
+    seed=0,
+    score=None,
+    guarantee="given",
+    unscored=None,
+    **over,
 ):
     chosen = preset(name, **over)
     beta = chosen.beta.at(0) if isinstance(chosen.beta, Ramp) else chosen.beta
     scores = Scores(tuple(Candidate(a, z) for a, z in logprobs.items()), guarantee)
+    if unscored is not None:  # what a source says that scores nothing but its candidates
+        scores = replace(scores, remembered={}, unscored=unscored)
     draws = Draws(np.random.default_rng(seed), np.random.default_rng(seed + 1))
     return decide(STATE, scores, neighbours, chosen, beta, draws, score)
 

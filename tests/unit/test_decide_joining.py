@@ -124,6 +124,19 @@ def test_without_a_scorer_paper_gives_the_lowest_log_probability_of_the_proposal
     assert list(decision.before.values()) == pytest.approx(special.softmax(z), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "joined"), [("default", ()), ("paper", ("d",)), ("released", ("d",))]
+)
+def test_what_a_source_could_not_score_joins_as_the_preset_says(name, joined):
+    memory = remember(("d", 9.0), ("a", 0.0), ("e", 1.0))
+    decision = choose(THREE, memory, name, unscored=("d",))
+    assert decision.joined == joined  # nobody says that e can be executed
+    if name == "paper":
+        assert decision.before["d"] == decision.before["c"]
+    if name == "released":
+        assert decision.before["d"] == 0.0
+
+
 def test_without_a_scorer_released_gives_probability_0_and_only_to_a_positive_mean():
     memory = remember(("d", 9.0), ("e", -1.0), ("f", 2.0), ("f", -2.0), ("g", 3.0), ("g", -2.0))
     decision = choose(THREE, memory, "released")

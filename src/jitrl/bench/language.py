@@ -101,7 +101,7 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
     """Open the models of a run, before anything is written; close them at the end.
 
     No call is made. Raises InvalidValue where a dollar budget needs a price that is unknown, or
-    where the source of scores cannot use its model, and what opening a model raises.
+    where the source of scores cannot use its model or the preset, and what opening a model raises.
     """
     result: dict[tuple[str, str | None], Model] = {}
     try:
@@ -109,7 +109,11 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
             if served.place not in result:
                 result[served.place] = _open(served, access)
         acting = result.get((configuration.model or "", configuration.base_url))
-        scores.make(configuration.scores, acting, configuration.options)
+        source = scores.make(configuration.scores, acting, configuration.options)
+        greedy = configuration.resolved().rule != "exact" and configuration.agent != "static"
+        if isinstance(source, Sampler) and greedy:
+            rule = f"has a greedy rule, and {configuration.scores} draws: use --scores labels"
+            raise InvalidValue("preset", configuration.preset, rule)
         yield result
     finally:
         for model in result.values():

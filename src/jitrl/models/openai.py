@@ -7,6 +7,7 @@ where it is set; a server on this machine is sent no other.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import time
@@ -34,6 +35,7 @@ from jitrl.models.transport import Refused, Transport, together
 
 __all__ = ["OpenAIModel", "anthropic", "gemini", "llamacpp", "make", "ollama", "openrouter", "vllm"]
 
+_LOG = logging.getLogger("jitrl.models")
 OWN_KEY = "JITRL_API_KEY"
 _LABEL = 2  # characters of a label at most
 _SPACES = {ord(" "): None, 0x2581: None}  # some servers show a token without its space
@@ -86,7 +88,8 @@ class OpenAIModel:
     capabilities  what is known: what replies have shown, or what a caller sets (`probe` finds out)
     end           how the model ends an answer in `score`, where the prompt is plain text
 
-    Failures are tried again as `jitrl.models.transport.Transport` says.
+    A temperature of 0 that the server refuses, as models that reason do, is left out from then on,
+    with a warning. Failures are tried again as `jitrl.models.transport.Transport` says.
     """
 
     end: str = "\n"
@@ -115,6 +118,7 @@ class OpenAIModel:
         self._extra = {**backend.extra, **extra}
         self._limit: _Limit = backend.limit
         self._renamed = False
+        self._coolest = True
         self._schema = backend.schema
         self._tokenizer: _Tokenizer | None = None
         self._told: dict[str, tuple[int, ...]] = {}
@@ -226,6 +230,11 @@ class OpenAIModel:
         ):
             self._know(schema=False)
             return True
+        if body.get("temperature") == 0 and error.blames("temperature"):
+            if self._coolest:
+                _LOG.warning("%s takes no temperature 0: it answers at its own", self.name)
+            self._coolest = False
+            return True
         if "n" in body and error.blames("n"):
             self._know(several=False)
             return True
@@ -240,9 +249,10 @@ class OpenAIModel:
             "model": self._model,
             "messages": [{"role": m.role, "content": m.content} for m in request.messages],
             self._limit: request.max_tokens,
-            "temperature": request.temperature,
-            **self._extra,
         }
+        if request.temperature or self._coolest:
+            body["temperature"] = request.temperature
+        body |= self._extra
         if request.top_p != 1:
             body["top_p"] = request.top_p
         if request.n > 1 and self.capabilities.several is not False:
@@ -352,14 +362,14 @@ def _checked(url: object) -> str:
     rule = "must be an address such as http://127.0.0.1:8000/v1"
     if not isinstance(url, str):
         raise InvalidValue("base_url", url, rule)
+    if "@" in url or "?" in url or "#" in url:  # not shown: it may be a secret
+        raise InvalidValue("base_url", "...", f"must not hold a key or a query: set {OWN_KEY}")
     try:
         parts = urlsplit(url)
         host = parts.hostname
         _ = parts.port
     except ValueError as error:
         raise InvalidValue("base_url", url, rule) from error
-    if parts.username or parts.password:
-        raise InvalidValue("base_url", host, f"must not hold a key: set {OWN_KEY} instead")
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidValue("base_url", url, rule)
     return url.rstrip("/")
@@ -367,16 +377,24 @@ def _checked(url: object) -> str:
 
 def _key(backend: Backend, model: str, base_url: str | None) -> tuple[str, str]:
     """Return the key to send, and the environment variable to name in messages."""
-    if base_url is not None and (own := os.environ.get(OWN_KEY, "")):
+    if base_url is not None and (own := _secret(OWN_KEY)):
         return own, OWN_KEY
     if base_url is not None and _loopback(base_url):
         return "", OWN_KEY
     if backend.key is None:
         return "", OWN_KEY
-    if key := os.environ.get(backend.key, ""):
+    if key := _secret(backend.key):
         return key, backend.key
     names = backend.key if base_url is None else f"{OWN_KEY} or {backend.key}"
     raise InvalidValue(names, None, f"must be set in the environment for {backend.name}/{model}")
+
+
+def _secret(variable: str) -> str:
+    """Return the key in an environment variable, "" for none; what is wrong is never shown."""
+    key = os.environ.get(variable, "").strip()  # a file's line break comes along easily
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidValue(variable, "...", "must be printable ASCII: set the key again")
+    return key
 
 
 def _loopback(url: str) -> bool:

@@ -14,6 +14,7 @@ from jitrl.models import Completion, Reply, Request, Token, Usage
 __all__ = ["Echo", "chat", "echo"]
 
 _EPS = 1e-6  # of a log-probability above 0: single precision
+_UNTOLD = -9999.0  # what servers write for "too improbable to tell": no number to reckon with
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,9 @@ def _completion(choice: Any, request: Request, name: str) -> Completion:
         raise BadReply(f"{name}: the text of a completion is no text: {text!r:.60}")
     tokens = None
     if request.top_logprobs is not None:
-        content = (choice.get("logprobs") or {}).get("content")
-        if content is None or (text and not content):
+        logprobs = choice.get("logprobs")
+        content = logprobs.get("content") if isinstance(logprobs, dict) else None
+        if not isinstance(content, list) or (text and not content):
             raise BadReply(
                 f"{name} gives no log-probabilities although asked: use --scores stated or sampled"
             )
@@ -73,7 +75,7 @@ def _token(entry: Any, name: str) -> Token:
 def _logprob(value: object, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value <= _EPS:
         raise BadReply(f"{name}: {value!r} is no log-probability: use --scores stated or sampled")
-    return min(float(value), 0.0)
+    return min(float(value), 0.0) if value > _UNTOLD else -math.inf
 
 
 def _logaddexp(a: float, b: float) -> float:
@@ -85,9 +87,10 @@ def _usage(body: Mapping[str, Any], name: str) -> Usage:
     usage = body.get("usage")
     if not isinstance(usage, dict):
         raise BadReply(f"{name}: the reply tells no usage, so its tokens cannot be counted")
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    details = usage.get("prompt_tokens_details")
+    cached = (details.get("cached_tokens") if isinstance(details, dict) else None) or 0
     read, written = usage.get("prompt_tokens"), usage.get("completion_tokens") or 0
-    if not all(isinstance(number, int) for number in (read, cached, written)):
+    if not all(type(number) is int and number >= 0 for number in (read, cached, written)):
         raise BadReply(f"{name}: the usage told is no number of tokens: {usage!r:.120}")
     return Usage(1, int(read), int(cached), int(written))  # type: ignore[arg-type]
 

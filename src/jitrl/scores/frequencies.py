@@ -15,7 +15,7 @@ from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.labels import label_messages
 from jitrl.scores.replies import MARKS
-from jitrl.scores.text import labels
+from jitrl.scores.text import executable, labels
 
 _ANSWER_TOKENS = 8
 
@@ -24,8 +24,8 @@ _ANSWER_TOKENS = 8
 class Frequencies:
     """Asks for a label `n` times: log p = log(how often / how many answers named a label).
 
-    An action that no sample named is no candidate, remembered or not. Answers that are no label
-    count to `Scores.outside`; BadReply is raised where all of them are.
+    An action that no sample named is no candidate; if it is remembered, it is `unscored`. Answers
+    that are no label count to `Scores.outside`; BadReply is raised where all of them are.
     """
 
     model: Model
@@ -62,6 +62,7 @@ class Frequencies:
             remembered={},
             outside=1.0 - total / len(reply.completions),
             samples=len(reply.completions),
+            unscored=executable(situation, (labelled[label] for label in named)),
         )
 
 

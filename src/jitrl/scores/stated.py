@@ -14,7 +14,7 @@ from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
 from jitrl.scores.labels import agent_messages
 from jitrl.scores.replies import agent_schema, read_named
-from jitrl.scores.text import labels
+from jitrl.scores.text import executable, labels
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Stated:
     """Asks for candidates with a confidence each, 0 to 100: log p = log(confidence / 100).
 
     The form that the paper uses for closed models. A confidence below 1 counts as 1, since an
-    action that the model names is not impossible. Remembered actions that it does not name stay
-    out. One model call a step; `Labels` explains the arguments.
+    action that the model names is not impossible. Remembered actions that it does not name are
+    `unscored`. One model call a step; `Labels` explains the arguments.
     """
 
     model: Model
@@ -54,7 +54,8 @@ class Stated:
             Candidate(labelled[label], math.log(max(sure, 1.0) / 100))
             for label, sure in named.confidence.items()
         )
-        return Scores(candidates, "stated", remembered={})
+        unscored = executable(situation, (candidate.action for candidate in candidates))
+        return Scores(candidates, "stated", remembered={}, unscored=unscored)
 
 
 def make(model: Model, options: Options) -> Stated:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jitrl.errors import InvalidValue
 from jitrl.records import Situation
@@ -45,12 +45,20 @@ def labels(actions: Sequence[str]) -> dict[str, str]:
     {'A': 'north', 'B': 'wait'}
     """
     if not actions or len(actions) > len(string.ascii_uppercase) ** 2:
-        raise InvalidValue("actions", len(actions), "must be 1 to 676 in number to be labelled")
+        raise InvalidValue(
+            "actions", len(actions), "must be 1 to 676 in number for labels: use --scores sequence"
+        )
     if len(actions) <= len(string.ascii_letters):
         names: Sequence[str] = string.ascii_uppercase + string.ascii_lowercase
     else:
         names = ["".join(pair) for pair in itertools.product(string.ascii_uppercase, repeat=2)]
     return dict(zip(names, actions, strict=False))
+
+
+def executable(situation: Situation, candidates: Iterable[str]) -> tuple[str, ...]:
+    """Return the remembered actions that can be executed here and are no candidates."""
+    others = set(situation.observation.actions).difference(candidates)
+    return tuple(action for action in situation.remembered if action in others)
 
 
 def listed(labelled: Mapping[str, str]) -> str:

@@ -170,6 +170,12 @@ def _check_scores(scores: Scores, situation: Situation, where: str) -> None:
         f"{where}: no action may be a candidate twice, they are {proposed!r}",
     )
     _check_remembered(scores.remembered, proposed, situation, where)
+    left = set(situation.remembered) & set(situation.observation.actions) - set(proposed)
+    _require(
+        left.issuperset(scores.unscored) and not {*(scores.remembered or ())} & {*scores.unscored},
+        f"{where}: unscored may hold only remembered actions that can be executed here and have "
+        f"no log-probability, it holds {scores.unscored!r}",
+    )
     _check_worth(scores, where)
 
 

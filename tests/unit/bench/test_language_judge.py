@@ -29,6 +29,7 @@ from jitrl.errors import BadReply, BadRun, BudgetSpent, ModelError, ModelUnavail
 from jitrl.memory import SqliteMemory
 from jitrl.models import Completion, Request
 from jitrl.models.budget import Budget
+from jitrl.models.scripted import ScriptedModel
 from jitrl.records import Episode
 
 JUDGED = {"judge_model": "openai/judge", "credit": "judged", "episodes": 4}
@@ -215,6 +216,19 @@ def test_judging_later_is_counted_and_within_the_budget(tmp_path: Path) -> None:
     after = ledger_of(path)
     assert after.total.usage.calls == before.usage.calls + 4
     assert after.roles["judge"].usage.calls == 8
+
+
+def test_the_judge_may_be_served_elsewhere_now(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    corridor(path, Access(opener=Opener(silent_judge)), **JUDGED)
+    asked: list[object] = []
+
+    def opener(name: str, **options: object) -> ScriptedModel:
+        asked.append(options["base_url"])
+        return ScriptedModel(says, name=name)
+
+    assert judge_run(path, Access(opener=opener), "http://127.0.0.1:2/v1").unscored == 0
+    assert asked == ["http://127.0.0.1:2/v1"]
 
 
 @pytest.mark.parametrize("choices", [{}, {"agent": "static", **JUDGED}])

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from folders import log_of
-from language_kit import Opener, asked, corridor, ledger_of, says, serving
+from language_kit import Opener, asked, corridor, ledger_of, listed, named, says, serving
 
 from jitrl.bench.folder import Run, find
 from jitrl.bench.language import Access
+from jitrl.errors import InvalidValue
+from jitrl.models import Request
 from jitrl.models.scripted import ScriptedModel
 
 LEARNING = {"beta": 5}
@@ -147,3 +149,29 @@ def test_models_are_closed_whatever_happens(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="JSON"):
         corridor(tmp_path / "run", Access(opener=broken), scores="stated", **judged)
     assert set(closed) == {"openai/judge", "openai/scripted"}
+
+
+@pytest.mark.parametrize("preset", ["released", "released-web"])
+def test_a_greedy_preset_is_refused_before_a_server_is_to_draw(tmp_path: Path, preset: str) -> None:
+    opener = Opener(says)
+    with pytest.raises(InvalidValue, match="has a greedy rule"):
+        corridor(tmp_path / "run", Access(opener=opener), scores="labels-server", preset=preset)
+    assert opener.requests == []
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("preset", "joins"), [("default", False), ("paper", True)])
+def test_with_stated_confidences_remembered_actions_join_as_the_paper_says(
+    tmp_path: Path, preset: str, joins: bool
+) -> None:
+    def one(request: Request) -> str:
+        labels = listed(request.messages[-1].content)
+        label = labels[(request.seed or 0) % len(labels)]
+        return named([label], label)
+
+    run = corridor(tmp_path / "run", Access(opener=Opener(one)), preset=preset, episodes=6)
+    steps = steps_of(run)
+    assert any(step.decision.joined for step in steps) is joins
+    for decision in (step.decision for step in steps):
+        proposed = [p for action, p in decision.before.items() if action not in decision.joined]
+        assert all(decision.before[action] == min(proposed) for action in decision.joined)

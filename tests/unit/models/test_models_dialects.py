@@ -226,7 +226,7 @@ def test_the_servers_own_word_is_kept(finish: str | None, told: str) -> None:
     assert (completion.text, completion.finish) == ("", told)
 
 
-def test_impossible_tokens_may_have_no_probability() -> None:
+def test_what_is_too_improbable_to_tell_has_no_probability() -> None:
     def answer(path: str, body: Mapping[str, Any]) -> tuple[int, object]:
         tops = [{"token": "go", "logprob": 1e-9}, {"token": "x", "logprob": -math.inf}]
         tops += [{"token": "x", "logprob": -9999.0}]
@@ -237,4 +237,30 @@ def test_impossible_tokens_may_have_no_probability() -> None:
     reply = using(answer, lambda model: model.complete(replace(ASK, top_logprobs=3)))
     (token,) = reply.completions[0].tokens
     assert token.logprob == 0.0
-    assert dict(token.top) == {"go": 0.0, "x": -9999.0}
+    assert dict(token.top) == {"go": 0.0, "x": -math.inf}
+
+
+def test_a_temperature_of_0_that_is_refused_is_left_out_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[object] = []
+
+    def answer(path: str, body: Mapping[str, Any]) -> tuple[int, object]:
+        asked.append(body.get("temperature"))
+        if body.get("temperature", 1) != 1:
+            message = "Unsupported value: 'temperature' does not support 0 with this model."
+            return 400, {"error": {"message": message, "param": "temperature"}}
+        choice = {"message": {"content": "go"}, "finish_reason": "stop"}
+        return 200, {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+
+    async def thrice(model: Any) -> None:
+        for temperature in (0.0, 0.0, 1.0):
+            await model.complete(replace(ASK, temperature=temperature))
+        with pytest.raises(RequestRejected, match="temperature"):  # a policy's is never dropped
+            await model.complete(replace(ASK, temperature=0.8))
+
+    using(answer, thrice)
+    assert asked == [0.0, None, None, 1.0, 0.8]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "vllm/m takes no temperature 0: it answers at its own"
+    ]

@@ -382,11 +382,20 @@ def reply_with(**changes: object) -> dict[str, object]:
         ({"choices": [{"message": {"content": 3}}]}, "no text"),
         ({"usage": None}, "no usage"),
         ({"usage": {"prompt_tokens": "many"}}, "no number of tokens"),
+        ({"usage": {"prompt_tokens": -1}}, "no number of tokens"),
+        ({"usage": {"prompt_tokens": True}}, "no number of tokens"),
     ],
 )
 def test_a_reply_of_another_form_is_an_error(changes: Any, named: str) -> None:
     with pytest.raises(BadReply, match=named):
         chat(reply_with(**changes), ASK, "m")
+
+
+@pytest.mark.parametrize("logprobs", [None, "none", [], {}, {"content": 5}, {"content": []}])
+def test_log_probabilities_of_another_form_are_none(logprobs: object) -> None:
+    choice = {"message": {"content": "hi"}, "finish_reason": "stop", "logprobs": logprobs}
+    with pytest.raises(BadReply, match="no log-probabilities although asked"):
+        chat(reply_with(choices=[choice]), replace(ASK, top_logprobs=1), "m")
 
 
 @pytest.mark.parametrize(

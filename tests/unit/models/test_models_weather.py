@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 import traceback
@@ -347,9 +348,37 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         make("openai/m", base_url="http://127.0.0.1:1/v1")
 
 
-def test_an_address_must_not_hold_a_key() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{KEY}@models.example/v1",
+        f"https://user:{KEY}@models.example:port/v1",
+        f"user:{KEY}@models.example/v1",
+        f"https://models.example/v1?key={KEY}",
+        f"https://models.example/v1#{KEY}",
+    ],
+)
+def test_an_address_must_not_hold_a_key(url: str) -> None:
     with pytest.raises(InvalidValue, match="must not hold a key") as caught:
-        make("openai/m", base_url=f"https://user:{KEY}@models.example/v1")
+        make("openai/m", base_url=url)
+    assert KEY not in str(caught.value)
+
+
+def test_a_line_break_around_a_key_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setenv("JITRL_API_KEY", f" {KEY}\n")
+    with serving(key=KEY) as server:
+        completing(server, clock)
+
+
+@pytest.mark.parametrize("wrong", [f"{KEY}\r\nX: y", f"{KEY}\u00e9", f"{KEY}\x00"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {**os.environ, "JITRL_API_KEY": wrong})
+    with pytest.raises(InvalidValue, match="JITRL_API_KEY must be printable ASCII") as caught:
+        make("openai/m", base_url="http://127.0.0.1:1/v1")
     assert KEY not in str(caught.value)
 
 

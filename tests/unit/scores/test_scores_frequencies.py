@@ -70,6 +70,7 @@ def test_an_action_that_no_sample_named_is_no_candidate_remembered_or_not() -> N
         for remembered in [(), ("wait", "eat the sun")]
     )
     assert aided.remembered == {}
+    assert (plain.unscored, aided.unscored) == ((), ("wait",))
     assert aided.candidates == plain.candidates
     assert list(probabilities(aided)) == ["go north"]
     assert model.requests[0] == model.requests[1]

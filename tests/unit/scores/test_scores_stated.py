@@ -47,7 +47,7 @@ def test_no_more_than_the_proposals_are_taken() -> None:
     ]
 
 
-def test_a_remembered_action_that_is_not_named_stays_out_and_is_not_told() -> None:
+def test_a_remembered_action_that_is_not_named_is_unscored_and_not_told() -> None:
     model = ScriptedModel([answer("A")] * 2)
     plain, aided = (
         propose(Stated(model), situation(remembered=remembered))
@@ -55,6 +55,7 @@ def test_a_remembered_action_that_is_not_named_stays_out_and_is_not_told() -> No
     )
     assert plain.candidates == aided.candidates
     assert aided.remembered == {}
+    assert (plain.unscored, aided.unscored) == ((), ("wait",))
     assert model.requests[0] == model.requests[1]
     assert "eat the sun" not in repr(model.requests)
 
