@@ -1,7 +1,7 @@
 """Calls of a model recorded to a file, and replayed from it bit for bit, without a network.
 
-The file is a line that names the model, then a line per call that succeeded: what was asked, for
-what purpose, what was replied. Nothing else is in it: no key, no header, no address. Equal
+The file is a line that names the model, then a line per call: what was asked, for what purpose,
+what was replied, or how it failed. Nothing else is in it: no key, no header, no address. Equal
 requests for the same purpose are told apart by the order in which they were issued. Every line
 carries a check sum, so that a recording is replayed as it was or not at all.
 
@@ -19,7 +19,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jitrl.errors import InvalidValue, NotRecorded
+from jitrl.errors import (
+    BadReply,
+    InvalidValue,
+    ModelError,
+    ModelUnavailable,
+    NotRecorded,
+    RequestRejected,
+)
 from jitrl.models import (
     Capabilities,
     Message,
@@ -37,6 +44,9 @@ __all__ = ["Recorder", "Replay"]
 FORMAT = 1
 _BEGINS = b'{"check":"'
 _BODY = len(_BEGINS) + 16 + len('",')
+_FAILURES: dict[str, type[ModelError]] = {
+    kind.__name__: kind for kind in (ModelUnavailable, RequestRejected, BadReply)
+}
 _Answer = TypeVar("_Answer")
 
 
@@ -44,8 +54,8 @@ class Recorder:
     """A model whose calls are recorded to a file that this process alone writes.
 
     A file that is there is continued: what it holds is served from it instead of being asked for
-    again, so a run that was killed ends with the recording of one that was not. Failed calls are
-    not recorded, and are asked for again.
+    again, so a run that was killed ends with the recording of one that was not. Calls that failed
+    are asked for again; a replay fails where they did, unless a later answer is there.
 
     `capabilities` are those that the model told of when the recording began: whoever looks at them
     decides alike in the recording, in its continuation and in the replay.
@@ -111,7 +121,11 @@ class Recorder:
     ) -> _Answer:
         place = self._held.issue(call)
         if place not in self._held.replies:
-            answer = await ask()
+            try:
+                answer = await ask()
+            except tuple(_FAILURES.values()) as error:
+                self._lines.append(_line(call, place, _failure(error)))
+                raise
             if place not in self._held.replies:  # a text may be tokenised twice at once
                 reply = write(answer)
                 self._lines.append(_line(call, place, reply))
@@ -158,13 +172,15 @@ class Replay:
 class _Recording:
     """What a recording holds, and which requests were issued since it was opened.
 
-    replies  (key, occurrence) -> the reply in terms of JSON
+    replies   (key, occurrence) -> the reply in terms of JSON
+    failures  the same, for calls that failed
     """
 
     def __init__(self, path: Path) -> None:
         self.model: str | None = None
         self.capabilities = Capabilities()
         self.replies: dict[tuple[str, int], Any] = {}
+        self.failures: dict[tuple[str, int], Any] = {}
         self._path = str(path)
         self._issued: Counter[str] = Counter()
         self._recorded: Counter[str] = Counter()
@@ -180,14 +196,22 @@ class _Recording:
         got = json.loads(body)
         if self.model is not None:
             call = calls.Call(got["kind"], Purpose(**got["purpose"]), got["request"])
-            self.replies[got["key"], got["occurrence"]] = got["reply"]
-            self._recorded[got["key"]] += 1
+            self._keep((got["key"], got["occurrence"]), got["reply"])
             self._asked.setdefault((call.kind, call.purpose), []).append(call.request)
         elif got.get("format") == FORMAT:
             self.model, self.capabilities = got["model"], Capabilities(**got["capabilities"])
         else:
             rule = f"must begin with a line of format {FORMAT}, the one that this jitrl reads"
             raise InvalidValue("recording", self._path, rule)
+
+    def _keep(self, place: tuple[str, int], reply: Any) -> None:
+        """Keep a reply, or that there was none: what was replied later comes first."""
+        if place not in self.replies and place not in self.failures:
+            self._recorded[place[0]] += 1
+        if isinstance(reply, dict) and "failure" in reply:
+            self.failures[place] = reply
+        else:
+            self.replies[place] = reply
 
     def issue(self, call: calls.Call) -> tuple[str, int]:
         """Return the key of a call that is made now, and which one of that key it is, from 0."""
@@ -197,8 +221,11 @@ class _Recording:
         return key, occurrence
 
     def answer(self, call: calls.Call) -> Any:
-        """Return the reply to a call that is made now; raises NotRecorded."""
+        """Return the reply to a call that is made now; raises NotRecorded, or how it failed."""
         place = self.issue(call)
+        if place not in self.replies and place in self.failures:
+            failed = self.failures[place]
+            raise _FAILURES[failed["failure"]](failed["message"])
         if place not in self.replies:
             raise NotRecorded(
                 f"{self._path!r} does not hold this request ({call}): {self._difference(call)}; "
@@ -215,6 +242,11 @@ class _Recording:
             return "nothing is recorded there"
         names = min((_unlike(call.request, other) for other in others), key=len)
         return f"what is recorded there has another {', '.join(names)}"
+
+
+def _failure(error: ModelError) -> dict[str, str]:
+    kind = next(name for name, kind in _FAILURES.items() if isinstance(error, kind))
+    return {"failure": kind, "message": str(error)}
 
 
 def _unlike(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:

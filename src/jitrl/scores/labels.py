@@ -42,7 +42,7 @@ class Labels:
     proposals     >= 1: how many actions the model names, with reasons, before it chooses. Those are
                   the candidates; other remembered actions join if their labels were reported.
     direct        ask for the label alone instead, a call of one token: every valid action whose
-                  label was reported is a candidate
+                  label was reported is a candidate. An answer that is no label is sent back once
     bias          with `direct`: add the same large bias to all labels, so that all are among the
                   reported; their ratios stay. The model must tell token ids; where it reports from
                   before the bias, nothing is gained and nothing lost
@@ -99,6 +99,16 @@ class Labels:
             top_logprobs=self.top_logprobs,
             logit_bias=biases,
             purpose=Purpose("act", situation.episode, situation.t),
+        )
+        completion = single(await self.model.complete(request), self.model.name)
+        try:
+            return label_token(completion, labelled)[0]
+        except BadReply:
+            if self.bias:
+                raise  # a biased answer has no other way
+        request = request.asking(
+            f"That is no label. Reply with one of {', '.join(labelled)}, and with nothing else.",
+            after=completion.text.strip() or "(an empty answer)",
         )
         completion = single(await self.model.complete(request), self.model.name)
         return label_token(completion, labelled)[0]

@@ -17,7 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitrl.errors import InvalidValue, ModelUnavailable, NotRecorded, RunError
+from jitrl.errors import (
+    BadReply,
+    InvalidValue,
+    ModelUnavailable,
+    NotRecorded,
+    RequestRejected,
+    RunError,
+)
 from jitrl.models import (
     Capabilities,
     Completion,
@@ -284,20 +291,20 @@ def test_a_request_issued_once_more_than_recorded_is_an_error(tmp_path):
             run(Replay(path), [call], False)
 
 
-def test_failed_calls_are_not_recorded_and_asked_again(tmp_path):
+@pytest.mark.parametrize("kind", [ModelUnavailable, RequestRejected, BadReply])
+def test_failed_calls_fail_alike_in_a_replay_and_are_asked_again_by_a_recorder(tmp_path, kind):
     path = tmp_path / "calls.jsonl"
 
     def fail(_: Request) -> str:
-        raise ModelUnavailable("gone")
+        raise kind("gone")
 
-    async def try_it() -> None:
-        recorder = Recorder(ScriptedModel(fail), path)
-        with pytest.raises(ModelUnavailable):
-            await recorder.complete(REQUEST)
-        await recorder.close()
+    async def refused(model) -> None:
+        with pytest.raises(kind, match="^gone$"):
+            await model.complete(REQUEST)
+        await model.close()
 
-    asyncio.run(try_it())
-    assert path.read_bytes().count(b"\n") == 1
+    asyncio.run(refused(Recorder(ScriptedModel(fail), path)))
+    asyncio.run(refused(Replay(path)))
     assert (
         run(Recorder(ScriptedModel(["go"]), path), [("complete", REQUEST)], False)[0].text == "go"
     )

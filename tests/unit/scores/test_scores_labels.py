@@ -12,7 +12,7 @@ from scores_kit import ACTIONS, HALL, answer, closed_form, completion, propose, 
 
 from jitrl import Learner
 from jitrl.errors import BadReply, InvalidValue, RequestRejected
-from jitrl.models import Purpose
+from jitrl.models import Completion, Purpose, Token
 from jitrl.models.scripted import ScriptedModel
 from jitrl.records import Candidate, Scores
 from jitrl.scores import Options, make
@@ -172,6 +172,24 @@ def test_a_remembered_action_that_was_not_reported_is_left_out() -> None:
     said = completion(["A"], {0: {"A": -0.5, "B": -1.0}})
     where = situation(remembered=("wait",))
     assert propose(Labels(ScriptedModel([said]), direct=True), where).remembered == {}
+
+
+def test_a_plain_answer_that_is_no_label_is_sent_back_once() -> None:
+    def said(text: str, top: dict[str, float]) -> Completion:
+        return Completion(text, tokens=(Token(text, math.log(0.75), top),))
+
+    top = {"A": math.log(0.75), "B": math.log(0.25)}
+    model = ScriptedModel([said("North, surely", {"North, surely": 0.0}), said("A", top)])
+    scores = propose(Labels(model, direct=True), situation(ACTIONS[:2]))
+    assert [c.logprob for c in scores.candidates] == [math.log(0.75), math.log(0.25)]
+    first, second = model.requests
+    assert second.messages[: len(first.messages)] == first.messages
+    assert second.messages[-2].content == "North, surely"
+    assert "A, B" in second.messages[-1].content
+    again = ScriptedModel([said("North, surely", {"North, surely": 0.0})] * 2)
+    with pytest.raises(BadReply, match="instead of a label"):
+        propose(Labels(again, direct=True), situation(ACTIONS[:2]))
+    assert len(again.requests) == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"direct": True}, {"direct": True, "bias": True}])
