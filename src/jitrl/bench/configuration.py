@@ -19,6 +19,8 @@ from jitrl.similarity import Field
 
 AGENTS = ("jitrl", "static")
 _LIMITS = ("episodes", "steps", "proposals")
+_ACTING = ("model", "scores", "samples", "window", "top_logprobs", "max_tokens", "summarise")
+_JUDGING = ("judge_model", "credit", "tell_outcome")
 _FIRST = ("world", "agent", "preset", "overrides", "seed", *_LIMITS)
 _RAMPS = ("beta", "threshold")
 
@@ -106,6 +108,16 @@ class Configuration:
             raise InvalidValue("credit", self.credit, rule)
         if self.judge_model is None and (self.judge_url or self.tell_outcome):
             raise InvalidValue("judge_model", None, "must be given: what is set is for a judge")
+
+    @property
+    def acting(self) -> dict[str, object]:
+        """How the base policy comes about: the model, and all that it is asked with."""
+        return {name: getattr(self, name) for name in _ACTING}
+
+    @property
+    def judging(self) -> dict[str, object]:
+        """What is learned from: the judge, and how it judges."""
+        return {name: getattr(self, name) for name in _JUDGING}
 
     @property
     def options(self) -> Options:

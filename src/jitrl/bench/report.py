@@ -29,7 +29,8 @@ from jitrl.bench.statistics import (
 )
 
 _CSV = (
-    *("world", "agent", "preset", "overrides", "steps", "proposals", "seeds", "episodes"),
+    *("world", "agent", "preset", "overrides", "models"),
+    *("steps", "proposals", "seeds", "episodes"),
     *("mean", "mean_low", "mean_high", "last", "last_low", "last_high", "best"),
     *("difference", "difference_low", "difference_high"),
 )
@@ -204,6 +205,7 @@ def comma_separated(among: Sequence[Group]) -> str:
         numbers = (*mean, *last, group.best(), *difference)
         out.writerow(
             [what.world, what.agent, what.preset, json.dumps(dict(what.overrides))]
+            + [json.dumps(what.acting | what.judging) if what.model or what.judge_model else ""]
             + [what.steps, what.proposals, " ".join(map(str, group.seeds)), group.episodes]
             + ["" if math.isnan(number) else repr(number) for number in numbers]
         )
@@ -292,6 +294,8 @@ def _details(label: str, group: Group) -> str:
         "steps": group.configuration.steps,
         "proposals": group.configuration.proposals,
         "memory": group.configuration.memory or "in the run folder",
+        "models": group.configuration.acting | group.configuration.judging,
+        "prompts": first.prompts,
         "preset": first.preset,
         "versions": first.versions,
     }

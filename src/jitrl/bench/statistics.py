@@ -193,9 +193,10 @@ def labels(among: Sequence[Group]) -> list[str]:
         name: len({getattr(group.configuration, name) for group in among}) > 1
         for name in ("world", "steps", "proposals")
     }
+    told = [_models(group.configuration) for group in among]
     static_presets = {g.configuration.preset for g in among if g.configuration.agent == "static"}
     result = []
-    for group in among:
+    for group, models in zip(among, told, strict=True):
         what = group.configuration
         parts = [what.agent] if what.agent == "static" else [f"{what.agent} {what.preset}"]
         if what.agent == "static" and len(static_presets) > 1:
@@ -204,12 +205,26 @@ def labels(among: Sequence[Group]) -> list[str]:
         parts += [
             f"{getattr(what, name)} {name}" for name in ("steps", "proposals") if differs[name]
         ]
+        parts += [
+            f"{name}={value}"
+            for name, value in models.items()
+            if len({other.get(name, "") for other in told}) > 1 or name in ("model", "scores")
+        ]
         if what.memory is not None:
             parts.append(f"memory {Path(what.memory).name}")
         if differs["world"]:
             parts.insert(0, what.world)
         result.append(", ".join(parts))
     return result
+
+
+def _models(what: Configuration) -> dict[str, str]:
+    """Return what a model run is told from others by; nothing for a run without models."""
+    if what.model is None and what.judge_model is None:
+        return {}
+    told = what.acting | (what.judging if what.agent != "static" else {})
+    names = {name: value for name, value in told.items() if value not in (None, False)}
+    return {name.replace("_", "-"): str(value) for name, value in names.items()}
 
 
 def smoothed(scores: Floats, window: int) -> Floats:
@@ -239,11 +254,13 @@ def _quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def _key(run: Run) -> tuple[str, bool, str, str, int, int, str]:
+def _key(run: Run) -> tuple[str, bool, str, str, int, int, str, str]:
     """Return what the runs of a group have in common."""
     what = run.configuration
     overrides = json.dumps(dict(what.overrides), sort_keys=True) if what.overrides else ""
-    place = (what.steps, what.proposals, what.memory or "")
+    judging = what.judging if what.agent != "static" else {}
+    models = json.dumps(what.acting | judging)
+    place = (what.steps, what.proposals, what.memory or "", models)
     return (what.world, what.agent != "static", what.preset, overrides, *place)
 
 
@@ -256,6 +273,7 @@ def _static(group: Group, among: Sequence[Group]) -> Group | None:
         if other.configuration.agent == "static"
         and (other.configuration.world, other.configuration.steps, other.configuration.proposals)
         == (ours.world, ours.steps, ours.proposals)
+        and other.configuration.acting == ours.acting
     ]
     same = [other for other in fit if other.configuration.preset == ours.preset]
     return same[0] if same else fit[0] if len(fit) == 1 else None

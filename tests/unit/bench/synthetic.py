@@ -28,6 +28,7 @@ def episode(number: int, score: float, **changes: object) -> Played:
 
 def made_up(
     scores: Sequence[float],
+    /,
     seed: int = 0,
     *,
     max_score: float | None = 20.0,

@@ -111,6 +111,30 @@ def test_runs_that_differ_in_their_seed_alone_are_one_group() -> None:
     assert len(set(labels(found))) == len(found)
 
 
+def test_runs_of_other_models_or_judges_are_other_groups_and_named_so() -> None:
+    served = {"model": "openai/small", "scores": "labels"}
+    judged = {"judge_model": "openai/large", "credit": "judged"}
+    runs = [
+        made_up([1], agent="static"),
+        made_up([1], agent="static", **served),
+        made_up([2]),
+        made_up([4], **served),
+        made_up([5], **(served | {"scores": "stated"})),
+        made_up([6], **served, **judged),
+        made_up([7], **served, window=3),
+    ]
+    found = groups(runs)
+    names = labels(found)
+    assert len(found) == len(set(names)) == len(runs)
+    assert "jitrl default" in names
+    assert any("openai/small" in name and "stated" in name for name in names)
+    assert sorted(one.mean.mean for one in differences(found)) == [
+        1.0,
+        3.0,
+        5.0,
+    ]  # against static of the same model alone
+
+
 def test_the_seed_is_the_unit_of_repetition() -> None:
     (group,) = groups([made_up([0, 4], seed=0), made_up([4, 8], seed=1)])
     assert group.mean().mean == 4.0

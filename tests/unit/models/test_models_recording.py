@@ -299,7 +299,7 @@ def test_failed_calls_fail_alike_in_a_replay_and_are_asked_again_by_a_recorder(t
         raise kind("gone")
 
     async def refused(model) -> None:
-        with pytest.raises(kind, match="^gone$"):
+        with pytest.raises(kind, match=r"^gone$"):
             await model.complete(REQUEST)
         await model.close()
 
