@@ -206,7 +206,7 @@ def labels(among: Sequence[Group]) -> list[str]:
             f"{getattr(what, name)} {name}" for name in ("steps", "proposals") if differs[name]
         ]
         parts += [
-            f"{name}={value}"
+            value if name in ("model", "scores") else f"{name}={value}"
             for name, value in models.items()
             if len({other.get(name, "") for other in told}) > 1 or name in ("model", "scores")
         ]
@@ -222,7 +222,8 @@ def _models(what: Configuration) -> dict[str, str]:
     """Return what a model run is told from others by; nothing for a run without models."""
     if what.model is None and what.judge_model is None:
         return {}
-    told = what.acting | (what.judging if what.agent != "static" else {})
+    judged = what.judge_model is not None and what.agent != "static"
+    told = what.acting | (what.judging if judged else {})
     names = {name: value for name, value in told.items() if value not in (None, False)}
     return {name.replace("_", "-"): str(value) for name, value in names.items()}
 
