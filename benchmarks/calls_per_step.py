@@ -9,43 +9,17 @@ shape of the calls is measured. Tokens are characters / 4, since no tokenizer is
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.runner import open_world, run
-from jitrl.models import Message
 from jitrl.models.budget import tokens_of
-from jitrl.testing import Choosing, ScriptedServer
+from jitrl.testing import Choosing, ScriptedServer, obliging
 
 SOURCES = ("labels", "labels-direct", "labels-server", "stated", "sampled", "sequence")
-_LABELLED = re.compile(r"^([A-Za-z]{1,2}): (.+)$", re.MULTILINE)
-
-
-def answers(messages: Sequence[Message]) -> Mapping[str, float]:
-    """Return a few answers of the form that is asked for, equally likely."""
-    asked = messages[-1].content
-    if "Score these steps: " in asked:
-        steps = asked.rsplit("Score these steps: ", 1)[1].split(",")
-        entries = [{"step": int(t), "why": "as the rest", "score": 0.0} for t in steps]
-        return {json.dumps({"scores": entries}): 1.0}
-    if "Write the log of this episode" in asked:
-        return {"Nothing raised the score. The path led on. Nothing is carried. " * 4: 1.0}
-    shown = asked.partition("These actions are possible now")[2]
-    labels = [label for label, _ in _LABELLED.findall(shown)] or ["A", "B"]
-    if "Reply with JSON" in asked:
-        reason = "It was not tried in this place before and may lead to something new."
-        named = [{"label": a, "reason": reason, "confidence": 50} for a in labels[:3]]
-        texts = [json.dumps({"candidates": named, "choice": a}) for a in labels[:3]]
-    elif "word for word" in asked:
-        texts = shown.split("\n\n")[0].strip(":\n").splitlines()
-    else:
-        texts = labels
-    return dict.fromkeys(texts, 1 / len(texts))
 
 
 def measure(configuration: Configuration, seen: list[Any], folder: Path) -> str:
@@ -78,7 +52,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{given.world}, {given.episodes} episodes of {given.steps} steps, window of 10 steps")
     print("| scores | calls a step | input tokens a step |\n|---|---|---|")
-    with ScriptedServer(Choosing(answers)) as server, tempfile.TemporaryDirectory() as held:
+    with ScriptedServer(Choosing(obliging)) as server, tempfile.TemporaryDirectory() as held:
         base: dict[str, Any] = {"model": "vllm/scripted", "base_url": server.url}
         wanted: list[tuple[str, dict[str, Any]]] = [(name, {"scores": name}) for name in SOURCES]
         wanted.append(("labels, summarised", {"scores": "labels", "summarise": True}))

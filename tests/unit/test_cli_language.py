@@ -78,7 +78,7 @@ def test_a_run_shows_what_it_will_cost_at_most_and_what_it_used(cli: Cli) -> Non
         calls = len(server.requests)
     assert (code, err) == (0, "")
     first = out.splitlines()[1]
-    assert first.startswith("expected: at most about 15 calls, ")
+    assert first.startswith("expected: about 15 calls, ")
     assert "price of openai/scripted unknown (--prices FILE)" in first
     assert out.index("expected:") < out.index("episode 1/3")
     row = next(line.split() for line in out.splitlines() if line.startswith("act "))
@@ -343,3 +343,24 @@ def test_ctrl_c_while_the_server_hangs_ends_the_run_at_once(tmp_path: Path) -> N
     for given in (" --budget-tokens 99999 --record ", " --timeout 600.0 --retries 0 --resume"):
         assert given in err  # to go on is to go on within the budget
     assert took < 3  # a second, on a machine that is not busy
+
+
+def test_a_judge_of_the_same_back_end_is_asked_where_the_model_is(cli: Cli) -> None:
+    with serving() as server:
+        url = server.url
+        code, _, err = cli(*playing(server, "--judge-model", "openai/scripted"))
+    assert (code, err) == (0, "")
+    assert read(Path("run")).configuration.judge_url == url
+    code, out, _ = cli("explain", "run", "--episode", "1", "--step", "0")
+    assert code == 0
+    assert "openai/scripted by labels" in out.splitlines()[0]
+    assert "the judge openai/scripted gave it " in out
+    assert "; returns are of: judged" in out
+
+
+@pytest.mark.parametrize(
+    "option", [("--budget-tokens", "9"), ("--record", "r"), ("--retries", "1")]
+)
+def test_what_is_for_models_alone_is_refused_without_one(cli: Cli, option: tuple[str, str]) -> None:
+    assert "model must be named" in complaint(cli("run", "corridor:5", *option), 2)
+    assert not Path("runs").exists()

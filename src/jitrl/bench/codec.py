@@ -103,6 +103,12 @@ def judged_line(
     return dumps(line)
 
 
+def read_judged(line: str | bytes) -> tuple[int, list[float | None]]:
+    """Return the episode and the scores of one line; raises as `read_step` for another line."""
+    got = json.loads(line)
+    return int(got["episode"]), [None if s is None else number(s) for s in got["scores"]]
+
+
 def step_prefix(number: int, id: str, t: int) -> bytes:
     """Return what the line of that step, and no other, begins with."""
     return (dumps({"episode": number, "id": id, "t": t})[:-1] + ",").encode()

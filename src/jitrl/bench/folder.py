@@ -247,6 +247,16 @@ def find(run: Run, places: Collection[tuple[int, int]]) -> dict[tuple[int, int],
     return found
 
 
+def judged(run: Run) -> dict[int, list[float | None]]:
+    """Return episode -> the judge's scores of its steps, None for none; raises BadRun."""
+    found = {}
+    with writing(run.path):
+        for _, line in _whole_lines(run.path / JUDGED):
+            number, scores = _parsed(run.path / JUDGED, line, codec.read_judged)
+            found[number] = scores
+    return found
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole, or as it was before."""
     new = path.with_name(path.name + ".new")
@@ -317,7 +327,7 @@ def _same(name: str, held: object, wanted: object) -> None:
     if held != wanted:
         raise BadRun(
             f"cannot resume with another {name}: the run has {held!r}, wanted is {wanted!r}; "
-            "name another folder with --out"
+            "name another folder with --out, or delete this one"
         )
 
 

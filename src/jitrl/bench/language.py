@@ -103,6 +103,8 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
     No call is made. Raises InvalidValue where a dollar budget needs a price that is unknown, or
     where the source of scores cannot use its model or the preset, and what opening a model raises.
     """
+    if not called(configuration) and access != Access(prices=access.prices, opener=access.opener):
+        raise InvalidValue("model", None, "must be named for a budget, a recording or a time-out")
     result: dict[tuple[str, str | None], Model] = {}
     try:
         for served in called(configuration):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from jitrl.bench.codec import LoggedStep
-from jitrl.bench.folder import Run, find, read
+from jitrl.bench.folder import Run, find, judged, read
 from jitrl.cli.play import show_report
 from jitrl.cli.screen import clean, console, facts, one_line, table
 from jitrl.errors import InvalidValue
@@ -47,12 +47,19 @@ def explain(
     if logged is None:
         raise _not_played(found, episode, step)
     screen = console()
-    screen.print(clean(f"episode {episode}, step {step} of {found.configuration.world}"))
+    what = found.configuration
+    asked = f", {what.model} by {what.scores}" if what.model else ""
+    screen.print(clean(f"episode {episode}, step {step} of {what.world}{asked}"))
     screen.print(facts(logged.decision.state.items()))
     screen.print()
     screen.print(clean(str(logged.decision)), soft_wrap=True)
     end = "; the episode ended" if logged.terminated else ""
     screen.print(f"it earned {logged.reward:+g}: score {logged.score:g}{end}")
+    if what.judge_model and what.agent != "static":
+        scores = judged(found).get(episode, [])
+        score = scores[step] if step < len(scores) else None
+        said = "did not score it" if score is None else f"gave it {score:+g}"
+        screen.print(clean(f"the judge {what.judge_model} {said}; returns are of: {what.credit}"))
     _neighbours(found, logged, limit)
 
 

@@ -31,11 +31,12 @@ def probe(
     given = {"base_url": None if url == "-" else url, "timeout": timeout, "retries": retries}
     options = {option: value for option, value in given.items() if value is not None}
     found = asyncio.run(_ask(make(name, **options)))
+    local = name.startswith("transformers/")
     screen = console()
     screen.print(clean(f"{name} at {'its own address' if url == '-' else url}"))
     screen.print(table(("capability", "answer", "what it means"), _rows(found)))
     screen.print()
-    screen.print(table(("--scores", "possible", "guarantee"), _sources(found)))
+    screen.print(table(("--scores", "possible", "guarantee"), _sources(found, local)))
     screen.print()
     screen.print(f"recommended: --scores {_best(found)}")
 
@@ -72,7 +73,7 @@ def _biased(found: Capabilities) -> str:
     return "only labels that are in the list anyway can be read"
 
 
-def _sources(found: Capabilities) -> list[tuple[str, str, str]]:
+def _sources(found: Capabilities, local: bool) -> list[tuple[str, str, str]]:
     listed = bool(found.logprobs and (found.top_logprobs or 0) > 1)
     biased = listed and bool(found.logit_bias and found.tokenize)
     few = f"exact, or bounded: labels among the {found.top_logprobs} most probable tokens"
@@ -92,12 +93,15 @@ def _sources(found: Capabilities) -> list[tuple[str, str, str]]:
             _WORDS[found.sequence],
             "exact" if found.sequence else "needs a server that scores given texts",
         ),
+        ("decoding", _WORDS[local], "exact" if local else "needs a local model"),
         ("stated", "yes", "approximate: confidences that the model writes down"),
         ("sampled", "yes", "approximate: frequencies of n samples"),
     ]
 
 
 def _best(found: Capabilities) -> str:
+    if found.schema is False and found.sequence:
+        return "sequence"  # labels with reasons are asked for in JSON
     if found.logprobs and (found.top_logprobs or 0) > 1:
         return "labels"
     return "sequence" if found.sequence else "stated"

@@ -108,7 +108,10 @@ def run(
         _model("The model writes the history in the state: one more call a step.", "--summarise"),
     ] = False,
     judge_model: Annotated[str | None, _model("Scores the steps after each episode.")] = None,
-    judge_url: Annotated[str | None, _model("Where the judge is served.")] = None,
+    judge_url: Annotated[
+        str | None,
+        _model("Where the judge is served.", show_default="--base-url, for the same back end"),
+    ] = None,
     credit: Annotated[
         str | None,
         _model(
@@ -157,7 +160,7 @@ def run(
         top_logprobs=top_logprobs,
         max_tokens=max_tokens,
         judge_model=judge_model,
-        judge_url=judge_url,
+        judge_url=judge_url or _beside(model, base_url, judge_model),
         credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
         tell_outcome=tell_outcome,
         summarise=summarise,
@@ -330,6 +333,13 @@ def _opened(configuration: Configuration) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+def _beside(model: str | None, base_url: str | None, judge: str | None) -> str | None:
+    """Return where a judge is served if nobody says: with the acting model, on its back end."""
+    if model is None or judge is None:
+        return None
+    return base_url if model.partition("/")[0] == judge.partition("/")[0] else None
 
 
 def _seconds(timeout: float | None) -> float | None:

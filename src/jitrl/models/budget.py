@@ -105,7 +105,7 @@ class Estimate:
             cost = _money(self.dollars) + source
         used = self.usage
         return (
-            f"at most about {used.calls:,} calls, {_many(used.input)} input and "
+            f"about {used.calls:,} calls, {_many(used.input)} input and "
             f"{_many(used.output)} output tokens, {cost}"
         )
 

@@ -6,6 +6,7 @@ OpenAI protocol on this machine, with known probabilities and faults on demand.
 
 from jitrl.testing.brains import Brain, Choosing, Fixed, characters, words
 from jitrl.testing.models import check_model
+from jitrl.testing.obliging import obliging
 from jitrl.testing.scores import check_scores
 from jitrl.testing.server import ABLE, Fault, Received, ScriptedServer
 from jitrl.testing.stores import check_store
@@ -24,5 +25,6 @@ __all__ = [
     "check_scores",
     "check_store",
     "check_world",
+    "obliging",
     "words",
 ]
