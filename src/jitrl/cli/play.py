@@ -45,6 +45,13 @@ def _model(help: str, *flags: str, show_default: bool | str = True) -> Any:
 DEMO_WORLD = "textworld:1"
 
 
+BudgetTokens = Annotated[int | None, _model("Tokens that it may use in all.")]
+Timeout = Annotated[float | None, _model("Seconds that a call may take.", show_default="60")]
+Retries = Annotated[
+    int | None, _model("Attempts after a failed one, with waits.", show_default="4")
+]
+
+
 def run(
     world: Annotated[str, typer.Argument(help="textworld:SEED or jericho:NAME.")],
     agent: Annotated[str, typer.Option(help="jitrl, or static: the same without memory.")] = (
@@ -125,7 +132,7 @@ def run(
     budget: Annotated[
         float | None, _model("Dollars that the run may cost in all; it stops between steps.")
     ] = None,
-    budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
+    budget_tokens: BudgetTokens = None,
     prices: Annotated[
         Path | None, _model("TOML file of prices, which come before the known ones.")
     ] = None,
@@ -133,12 +140,8 @@ def run(
     replay: Annotated[
         Path | None, _model("File that the calls are replayed from, without a network.")
     ] = None,
-    timeout: Annotated[
-        float | None, _model("Seconds that a call may take.", show_default="60")
-    ] = None,
-    retries: Annotated[
-        int | None, _model("Attempts after a failed one, with waits.", show_default="4")
-    ] = None,
+    timeout: Timeout = None,
+    retries: Retries = None,
 ) -> None:
     """Play a world for a number of episodes, and learn from them."""
     configuration = Configuration(
@@ -171,7 +174,7 @@ def run(
         record=record,
         replay=replay,
         timeout=_seconds(timeout),
-        retries=None if retries is None else count("--retries", retries),
+        retries=_retries(retries),
     )
     path = configuration.folder() if out is None else out
     if resume and episodes is None and (path / MANIFEST).exists():
@@ -218,21 +221,17 @@ def judge(
         str | None, _model("Where the judge is served now.", show_default="where it was")
     ] = None,
     budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
-    budget_tokens: Annotated[int | None, _model("Tokens that it may use in all.")] = None,
+    budget_tokens: BudgetTokens = None,
     prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
-    timeout: Annotated[
-        float | None, _model("Seconds that a call may take.", show_default="60")
-    ] = None,
-    retries: Annotated[
-        int | None, _model("Attempts after a failed one, with waits.", show_default="4")
-    ] = None,
+    timeout: Timeout = None,
+    retries: Retries = None,
 ) -> None:
     """Score the steps that a run's judge has left unscored."""
     access = Access(
         budget=Budget(budget, budget_tokens),
         prices=Prices.load(prices),
         timeout=_seconds(timeout),
-        retries=None if retries is None else count("--retries", retries),
+        retries=_retries(retries),
     )
     with _said():
         done = judge_run(run, access, judge_url)
@@ -346,6 +345,10 @@ def _seconds(timeout: float | None) -> float | None:
     if timeout is not None and finite("--timeout", timeout) <= 0:
         raise InvalidValue("--timeout", timeout, "must be more than 0 seconds")
     return timeout
+
+
+def _retries(retries: int | None) -> int | None:
+    return None if retries is None else count("--retries", retries)
 
 
 @contextmanager

@@ -13,11 +13,9 @@ from jitrl.errors import BadReply
 from jitrl.models import Model, Purpose, Request
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
-from jitrl.scores.labels import label_messages
+from jitrl.scores.labels import ANSWER_TOKENS, label_messages
 from jitrl.scores.replies import MARKS
 from jitrl.scores.text import executable, labels
-
-_ANSWER_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Frequencies:
         labelled = labels(situation.observation.actions)
         request = Request(
             label_messages(situation, labelled, self.window),
-            max_tokens=_ANSWER_TOKENS,
+            max_tokens=ANSWER_TOKENS,
             temperature=self.temperature,
             n=self.n,
             seed=int(rng.integers(2**31)),

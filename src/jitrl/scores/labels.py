@@ -31,7 +31,7 @@ from jitrl.scores.replies import (
 from jitrl.scores.text import describe, labels, listed
 
 LARGEST_BIAS = 100.0
-_ANSWER_TOKENS = 8  # some models begin with a space or a quote
+ANSWER_TOKENS = 8  # some models begin with a space or a quote
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Labels:
             biases = dict.fromkeys(ids.values(), LARGEST_BIAS)
         request = Request(
             label_messages(situation, labelled, self.window),
-            max_tokens=1 if self.bias else _ANSWER_TOKENS,
+            max_tokens=1 if self.bias else ANSWER_TOKENS,
             temperature=self.temperature,
             seed=seed,
             top_logprobs=self.top_logprobs,

@@ -10,6 +10,7 @@ from jitrl.checks import count
 from jitrl.errors import InvalidValue
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
+from jitrl.scores.text import executable
 
 
 class UniformPrior:
@@ -29,12 +30,8 @@ class UniformPrior:
         chosen = rng.choice(len(actions), size=min(self.proposals, len(actions)), replace=False)
         logprob = -math.log(len(actions))
         proposed = tuple(Candidate(actions[i], logprob) for i in chosen)
-        others = set(actions) - {candidate.action for candidate in proposed}
-        return Scores(
-            proposed,
-            "prior",
-            remembered={a: logprob for a in situation.remembered if a in others},
-        )
+        others = executable(situation, (candidate.action for candidate in proposed))
+        return Scores(proposed, "prior", remembered=dict.fromkeys(others, logprob))
 
 
 def make(model: object, options: Options) -> UniformPrior:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -35,3 +36,14 @@ def sql(path, query):
 
 def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def forked(part, *arguments):
+    """Run `part` in a child of this process; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        part(*arguments)
+    finally:
+        os._exit(0)

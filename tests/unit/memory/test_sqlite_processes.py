@@ -19,6 +19,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from sqlite_kit import forked
 
 import jitrl
 from jitrl.errors import MemoryUnavailable
@@ -249,17 +250,6 @@ def part_full_disk(path):
     play(learner, "after")
     say([found.id for found in learner.memory.episodes()])
     learner.close()
-
-
-def forked(part, *arguments):
-    """Run `part` in a child of this process; returns its id."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        part(*arguments)
-    finally:
-        os._exit(0)
 
 
 # --- the tests ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlite_kit import sql
+from sqlite_kit import forked, sql
 
 import jitrl
 from jitrl.errors import MemoryUnavailable, NewerMemory
@@ -130,17 +130,6 @@ def doomed_opener(path, calls):
 
     sys.setprofile(count)
     SqliteMemory(path)
-
-
-def forked(part, *arguments):
-    """Run `part` in a child of this process; returns its id."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        part(*arguments)
-    finally:
-        os._exit(0)
 
 
 # --- the tests ---------------------------------------------------------------------------------
