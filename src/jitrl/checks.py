@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -72,3 +73,17 @@ def scores(given: object, steps: int) -> tuple[float | None, ...]:
         None if score is None else finite(f"score of step {t}", score, LARGEST)
         for t, score in enumerate(given)
     )
+
+
+def moment(name: str, given: object) -> str:
+    """Return a time as ISO 8601 with milliseconds in UTC; one without a zone is taken for UTC.
+
+    >>> moment("since", "2026-11-24T13:00+01:00")
+    '2026-11-24T12:00:00.000+00:00'
+    """
+    try:
+        time = datetime.fromisoformat(text(name, given))
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidValue(name, given, "must be a time such as 2026-11-24T12:00") from error
+    return time.isoformat(timespec="milliseconds")

@@ -7,7 +7,8 @@
     ├── StoreError                        the memory cannot do what was asked
     │   ├── NotAMemory                      the file is something else, or damaged
     │   ├── NewerMemory                     written by a later version of jitrl
-    │   └── MemoryUnavailable               locked, read-only, full disk, missing folder
+    │   ├── MemoryUnavailable               locked, read-only, full disk, missing folder
+    │   └── BadPack                         the file is no pack, is damaged, or asks too much
     ├── MissingExtra                        an optional package is not installed
     ├── WorldError                          a world cannot be opened or stepped
     ├── ModelError                          a language model cannot do what was asked
@@ -84,6 +85,10 @@ class NewerMemory(StoreError):
 
 class MemoryUnavailable(StoreError):
     """The memory cannot be opened or written: missing folder, no rights, full disk, lock."""
+
+
+class BadPack(StoreError):
+    """The file is no pack of episodes, is damaged, or goes beyond what may be read."""
 
 
 class WorldError(JitrlError):
