@@ -1,4 +1,4 @@
-"""`verify` finds what no answer shows: rows that contradict each other under seals that are right."""
+"""`verify` finds rows that contradict each other, though the seal of each is right."""
 
 from __future__ import annotations
 
