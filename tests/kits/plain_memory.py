@@ -56,7 +56,9 @@ class PlainMemory:
         self.revision += 1
         self.held[self.revision] = Held(self.revision, self.revision, episode, self.clock())
         visited = [step.state for step in episode.steps]
-        for state in [*visited, *filter(None.__ne__, [episode.final_state])]:
+        if episode.final_state is not None:
+            visited.append(episode.final_state)
+        for state in visited:
             self.numbers.setdefault(state, 1 + max(self.numbers.values(), default=0))
         self._evict()
         return True
