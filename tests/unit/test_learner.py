@@ -155,7 +155,8 @@ def test_an_id_that_is_stored_already_is_not_stored_again_and_says_so(caplog):
 
 
 def test_an_episode_is_stored_whole_once_the_block_is_left(path):
-    learner = Learner(path, "paper", seed=7, provenance={"world": "w"}, clock=lambda: 86400.5)
+    told = {"world": "w", "run": "r"}
+    learner = Learner(path, "paper", seed=7, provenance=told, clock=lambda: 86400.5)
     with learner.episode("a task", number=3, id="mine", provenance={"model": "m"}) as episode:
         first = episode.choose(HALL, BOTH)
         episode.record(0.5, state=State(room="cellar"))
@@ -169,6 +170,7 @@ def test_an_episode_is_stored_whole_once_the_block_is_left(path):
     assert (found.terminated, found.final_state) == (True, State(room="grave"))
     assert found.provenance == {
         "world": "w",
+        "run": "r",
         "model": "m",
         "created": "1970-01-02T00:00:00.500+00:00",
         "jitrl": jitrl.__version__,
