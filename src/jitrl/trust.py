@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def source_weights(sources: Sequence[str], share: float | None) -> Floats:
         return np.ones(len(sources))
     place = np.array([number[source] for source in sources])
     held = np.bincount(place)
-    return np.minimum(1.0, _level(held, share) / held)[place]
+    return np.asarray(np.minimum(1.0, _level(held, share) / held)[place])
 
 
 def action_weights(taken: Ints, sources: Sequence[str], share: float | None) -> Floats:
@@ -53,8 +54,8 @@ def action_weights(taken: Ints, sources: Sequence[str], share: float | None) -> 
     if share is None:
         return weight
     for action in np.unique(taken):
-        mine = np.flatnonzero(taken == action)
-        weight[mine] = source_weights([sources[i] for i in mine], share)
+        mine = taken == action
+        weight[mine] = source_weights([*compress(sources, mine)], share)
     return weight
 
 
