@@ -5,8 +5,8 @@
 A memory of 100 honest episodes by 20 runs: a chain of four rooms with four actions each, of which
 one leads on (reward 0.25), one ends the episode, two do nothing; twelve steps; the base policy is
 near uniform. The runs learned apart and were merged, or (--together) shared the memory all along.
-Then n episodes are added that nobody played: in every room the action that ends it, and a reward of
-1e6.
+Then n episodes are added that nobody played: in the first, third ... the action that ends it earns
+1e6 in every room, in the others the one that leads on earns -1e6.
 
     one        all from one source
     split      from as many sources as episodes, up to ten
@@ -21,6 +21,7 @@ honest memory alone. Averages over the rooms; 95 % intervals (Student's t) over 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,12 +122,13 @@ def lies(n: int, where: Chain, source: Callable[[int], str], spelt: bool) -> lis
     """
     result = []
     for i in range(n):
-        commas = "," * (i % 12 + 1) if spelt else ""
+        commas = "," * (i // 2 % 12 + 1) if spelt else ""
+        kind, reward = ("on", -1e6) if i % 2 else ("worst", 1e6)
         steps = tuple(
             Step(
                 State(**{**state, "room": state["room"] + commas}),
-                actions["worst"],
-                1e6,
+                actions[kind],
+                reward,
                 behaviour_logprob=0.0,
                 before={},
                 after={},
@@ -193,31 +195,27 @@ def measured(where: Chain, found: Sequence[Decision], before: Sequence[Decision]
     return [*np.mean(rows, axis=0).tolist(), regret]
 
 
-def attack(
-    name: str, preset: str, seeds: int, together: bool
-) -> dict[tuple[str, int], list[list[float]]]:
-    """Return (bound, n) -> metrics of each seed."""
-    source, spelt = ATTACKS[name]
-    result: dict[tuple[str, int], list[list[float]]] = {}
+Found = dict[tuple[str, str, int], list[list[float]]]  # attack, bound, n -> metrics of each seed
+
+
+def attacked(names: Sequence[str], preset: str, seeds: int, together: bool) -> Found:
+    """Return what every attack does under every bound."""
+    result: Found = {}
     for seed in range(seeds):
-        rooms = chain(seed, "room")
+        rooms, cellars = chain(seed, "room"), chain(seed, "cellar")
         told = honest(seed, preset, rooms, together)
-        where = chain(seed, "cellar") if name == "alone" else rooms
-        for arm, bounds in ARMS.items():
+        for name, (arm, bounds) in itertools.product(names, ARMS.items()):
+            where = cellars if name == "alone" else rooms
+            source, spelt = ATTACKS[name]
             before = decisions(told, seed, preset, where, bounds)
             for n in LEVELS:
                 lied = lies(n, where, source, spelt)
                 found = decisions([*told, *lied], seed, preset, where, bounds) if n else before
-                result.setdefault((arm, n), []).append(measured(where, found, before))
+                result.setdefault((name, arm, n), []).append(measured(where, found, before))
     return result
 
 
-def table(
-    name: str,
-    preset: str,
-    found: Mapping[tuple[str, int], list[list[float]]],
-    metrics: Sequence[str],
-) -> str:
+def table(name: str, preset: str, found: Found, metrics: Sequence[str]) -> str:
     """Return the tables of an attack, one for each metric, as Markdown."""
     lines = []
     for column, (metric, words) in enumerate(METRICS.items()):
@@ -229,7 +227,7 @@ def table(
         for arm in ARMS:
             cells = []
             for n in LEVELS:
-                at = interval([seed[column] for seed in found[arm, n]])
+                at = interval([seed[column] for seed in found[name, arm, n]])
                 spread = "" if math.isnan(at.low) else f" ± {at.high - at.mean:.2f}"
                 cells.append(f"{at.mean:.2f}{spread}")
             lines.append(f"| {arm} | " + " | ".join(cells) + " |")
@@ -248,9 +246,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a file for the tables as well")
     given = parser.parse_args()
     tables = []
-    for name in given.attacks:
-        for preset in given.presets:
-            found = attack(name, preset, given.seeds, given.together)
+    for preset in given.presets:
+        found = attacked(given.attacks, preset, given.seeds, given.together)
+        for name in given.attacks:
             tables.append(table(name, preset, found, given.metrics))
             print(tables[-1], flush=True)
     if given.out is not None:
