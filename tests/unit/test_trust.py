@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jitrl.trust import action_weights, source_of, source_weights
 
 sizes = st.lists(
-    st.one_of(st.integers(1, 5), st.integers(1, 5000)), min_size=1, max_size=12
+    st.one_of(st.integers(1, 5), st.integers(1, 400)), min_size=1, max_size=12
 )  # experiences of each source
 shares = st.one_of(st.floats(0.01, 1.0), st.integers(1, 12).map(lambda n: 1 / n))
 
@@ -85,14 +85,25 @@ def test_neither_the_order_nor_the_names_matter(sizes, share, random):
     assert shuffled.tolist() == weights[order].tolist()
 
 
-@given(sizes, shares, st.integers(1, 5000))
-def test_what_one_more_source_takes_it_takes_from_all_others(sizes, share, size):
-    """The others' parts never grow: so a mean moves by no more than the newcomer's part."""
-    before = masses(named(sizes), source_weights(named(sizes), share))
-    after = masses(named([*sizes, size]), source_weights(named([*sizes, size]), share))
-    before, after = before / before.sum(), after / after.sum()
-    assert np.all(after[:-1] <= before * (1 + 1e-9))
-    assert after[-1] <= max(share, 1 / (len(sizes) + 1)) * (1 + 1e-9)
+def parts(sizes, share):
+    held = masses(named(sizes), source_weights(named(sizes), share))
+    return held / held.sum()
+
+
+@given(sizes, shares, st.lists(st.integers(1, 400), min_size=1, max_size=4))
+def test_what_more_sources_take_they_take_from_all_others(sizes, share, more):
+    """The others' parts never grow: so a mean moves by no more than the newcomers' parts."""
+    before, after = parts(sizes, share), parts([*sizes, *more], share)
+    g = len(sizes)
+    assert np.all(after[:g] <= before * (1 + 1e-9))
+    assert np.all(after[g:] <= max(share, 1 / (g + len(more))) * (1 + 1e-9))
+
+
+@given(sizes, shares, st.integers(1, 400))
+def test_who_writes_under_anothers_name_takes_no_more_than_that_name_may_hold(sizes, share, size):
+    before, after = parts(sizes, share), parts([sizes[0] + size, *sizes[1:]], share)
+    assert np.all(after[1:] <= before[1:] * (1 + 1e-9))
+    assert after[0] <= max(share, 1 / len(sizes)) * (1 + 1e-9)
 
 
 def test_no_share_and_a_whole_share_leave_every_factor_at_exactly_one():
