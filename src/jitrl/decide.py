@@ -193,13 +193,16 @@ def _evidence(neighbours: Sequence[Experience], actions: Sequence[str], preset: 
     union = update.candidate_union(actions, (step.action for step in neighbours))
     number = {action: i for i, action in enumerate(union)}
     taken = np.array([number[step.action] for step in neighbours], dtype=np.int64)
-    sources = [source_of(step.provenance) for step in neighbours]
+    weight = np.ones(len(neighbours))
+    if preset.source_share is not None:
+        sources = [source_of(step.provenance) for step in neighbours]
+        weight = action_weights(taken, sources, preset.source_share)
     return Evidence(
         returns=np.array([step.return_ for step in neighbours], dtype=np.float64),
         taken=taken,
         similarity=np.array([step.similarity for step in neighbours], dtype=np.float64),
         actions=len(actions),
-        weight=action_weights(taken, sources, preset.source_share),
+        weight=weight,
     )
 
 

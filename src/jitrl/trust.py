@@ -42,7 +42,7 @@ def source_weights(sources: Sequence[str], share: float | None) -> Floats:
     return np.asarray(np.minimum(1.0, _level(held, share) / held)[place])
 
 
-def action_weights(taken: Ints, sources: Sequence[str], share: float | None) -> Floats:
+def action_weights(taken: Ints, sources: Sequence[str], share: float) -> Floats:
     """Return the factors of `source_weights` among the experiences of each action by itself.
 
     taken, sources  shape (n,): the number of each experience's action, and who it comes from
@@ -51,8 +51,6 @@ def action_weights(taken: Ints, sources: Sequence[str], share: float | None) -> 
     neighbours could still be nearly all that is known of an action that others seldom took.
     """
     weight = np.ones(len(taken))
-    if share is None:
-        return weight
     for action in np.unique(taken):
         mine = taken == action
         weight[mine] = source_weights([*compress(sources, mine)], share)

@@ -139,7 +139,7 @@ def test_factors_by_hand():
 
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abcd")), max_size=60),
-    st.one_of(st.none(), shares),
+    shares,
 )
 def test_the_actions_are_weighed_each_by_itself(steps, share):
     taken = np.array([action for action, _ in steps], dtype=np.int64)
