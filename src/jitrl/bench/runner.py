@@ -151,7 +151,7 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
 
 
 def _return_range(world: World, configuration: Configuration) -> tuple[float, float] | None:
-    """Return what a return can be, where the world says so: no more than all that there is to score.
+    """Return what a return can be, where the world says so: at most all that there is to score.
 
     Where no reward is negative, the rewards to come, discounted or not, add up to that at most.
     """
