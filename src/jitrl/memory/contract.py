@@ -219,8 +219,7 @@ class Memory(Protocol):
     def append(self, episode: Episode) -> bool:
         """Store an episode whole, durably, once; False if one with its id is there already.
 
-        Its secrets are redacted before. Raises InvalidValue for what cannot
-        be stored.
+        Its secrets are redacted before. Raises InvalidValue for what cannot be stored.
         """
 
     def judge(
@@ -232,8 +231,9 @@ class Memory(Protocol):
         """Fill in `Step.judged` of a stored episode where it is None, all of it or nothing.
 
         scores      one for each step, None for no score; one that is there is never overwritten
-        provenance  who judged: added to the episode's if a score was filled in; where an entry of
-                    the name is there, and says something else, both are kept: "old; new"
+        provenance  who judged, without secrets: added to the episode's if a score was filled in;
+                    where an entry of the name is there, and says something else, both are kept:
+                    "old; new"
 
         Returns False if there was nothing to fill in. Raises InvalidValue for an id that is not
         stored, another number of scores than steps, or a score that is no finite number.

@@ -56,6 +56,8 @@ class SqlMemory(Governance):
     ) -> bool:
         """Fill in the scores of an episode in one transaction; see `jitrl.memory.Memory.judge`."""
         id, added = text("id", id), texts("provenance", provenance)
+        if self.redaction is not None:
+            added = {name: self.redaction.text(value) for name, value in added.items()}
         with self.change() as (db, held):
             number = directory.find(db, directory.IDS, rows.digest_of(id))
             if number is None:

@@ -47,6 +47,7 @@ def check_store(open: Opener) -> None:
         _check_order(memory)
         _check_judge(memory)
         _check_trails(memory)
+        _check_redaction(memory)
         _check_whole_or_not_at_all(memory)
         _check_threads(memory)
         if shared:
@@ -64,10 +65,10 @@ def _opened(open: Opener) -> Iterator[Memory]:
     for name in _METHODS:
         assert callable(getattr(memory, name, None)), f"a memory must have a method {name}()"
     with closing(memory):
-        assert hasattr(memory, "path"), "a memory must have an attribute `path`: a text, or None"
-        assert hasattr(memory, "beside"), (
-            "a memory must have an attribute `beside`: a Path, or None"
-        )
+        for name, kind in (("path", "a text"), ("beside", "a Path"), ("redaction", "a Redaction")):
+            assert hasattr(memory, name), (
+                f"a memory must have an attribute `{name}`: {kind}, or None"
+            )
         assert memory.path is None or isinstance(memory.path, str), (
             f"path must be a text, or None for a memory in RAM, got {memory.path!r}"
         )
@@ -213,6 +214,22 @@ def _compare_trails(memory: Memory, after: int, wanted: list[Episode]) -> None:
         expected = (episode.id, episode.task, dict(episode.provenance))
         assert told == expected, f"heads() of episode {episode.id!r} must be {expected}, got {told}"
         _compare([episode], [e for e in (memory.get(episode.id),) if e is not None], "by get(),")
+
+
+def _check_redaction(memory: Memory) -> None:
+    """Check that what is stored, and told by a judge, is without secrets."""
+    if memory.redaction is None:
+        return
+    secret = "Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789"
+    steps = (_step(0, state=State(page=secret)), _step(1, action=secret))
+    episode = Episode("with a secret", secret, steps, provenance={"note": secret})
+    _append(memory, episode)
+    memory.judge("with a secret", [1.0, None], {"judge": secret})
+    told = replace(episode, provenance={"note": secret, "judge": secret})
+    wanted = memory.redaction.episode(told)
+    judged = (replace(wanted.steps[0], judged=1.0), wanted.steps[1])
+    found = [stored for stored in memory.episodes() if stored.id == "with a secret"]
+    _compare([replace(wanted, steps=judged)], found, "with `redaction`,")
 
 
 def _check_whole_or_not_at_all(memory: Memory) -> None:

@@ -356,10 +356,10 @@ def test_death_before_or_after_any_call_of_sqlite_leaves_whole_episodes(path):
 def test_a_learner_carried_over_a_fork_says_so_and_the_parent_goes_on(path):
     *uses, closed, anew, while_held, closed_while_held = run("fork", path)
     for said in (*uses, while_held):
-        assert said == (
-            f"MemoryUnavailable: memory {str(path)!r} was opened before this process was forked: "
-            "open it anew here"
+        assert said.startswith(
+            (f"MemoryUnavailable: memory {str(path)!r} ", "MemoryUnavailable: an i")
         )
+        assert said.endswith(" was opened before this process was forked: open it anew here")
     assert (len(uses), closed, anew, closed_while_held) == (3, "fine", "fine", "fine")
     with closing(SqliteMemory(path)) as memory:
         assert assert_whole(memory) == ["before", "by a child that opened it anew", "after"]

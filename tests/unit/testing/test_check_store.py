@@ -11,6 +11,7 @@ import pytest
 from jitrl.checks import scores as checked
 from jitrl.errors import InvalidValue
 from jitrl.memory import Head, Pulse, SqliteMemory, Trail
+from jitrl.memory.redaction import DEFAULT
 from jitrl.records import State
 from jitrl.testing.stores import check_store
 
@@ -19,6 +20,7 @@ class ListMemory:
     """The smallest memory: a list. Several handles may share one."""
 
     beside = None
+    redaction = None
 
     def __init__(self, held=None, path="a list", log=None):
         self.held = [] if held is None else held
@@ -397,6 +399,10 @@ class CountsRevisions(ListMemory):
         return replace(super().pulse(), episodes=len(self.log))
 
 
+class LosesItsRedaction(ListMemory):
+    redaction = DEFAULT
+
+
 class FindsAnything(ListMemory):
     def get(self, id):
         return super().get(id) or self.held[0]
@@ -440,6 +446,7 @@ BROKEN = [
     (MixesUpHeads, r"heads\(\) of episode 'plain' must be \('plain'"),
     (StandsStill, r"append\(\) must raise pulse\(\).revision"),
     (CountsRevisions, r"pulse\(\).episodes must be"),
+    (LosesItsRedaction, r"with `redaction`, episode 'with a secret': task was"),
     (FindsAnything, r"get\(\) of an id that is not stored must return None"),
     (HasAnOddPath, r"path must be a text, or None for a memory in RAM, got b'bytes'"),
 ]
@@ -499,9 +506,10 @@ def test_a_handle_that_does_not_see_the_others_episodes_is_named():
 PARTS = ("append", "judge", "episodes", "get", "pulse", "changes", "states", "heads", "close")
 
 
-@pytest.mark.parametrize("missing", [*PARTS, "path", "beside"])
+@pytest.mark.parametrize("missing", [*PARTS, "path", "beside", "redaction"])
 def test_a_missing_part_of_the_contract_is_named(missing):
-    parts = {name: lambda self: None for name in PARTS} | {"path": None, "beside": None}
+    parts = dict.fromkeys(("path", "beside", "redaction"))
+    parts |= {name: lambda self: None for name in PARTS}
     parts["__len__"] = lambda self: 0
     del parts[missing]
     with pytest.raises(AssertionError, match=missing):
