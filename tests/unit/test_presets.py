@@ -34,6 +34,7 @@ def test_default_is_the_sound_one():
     assert (default.rule, default.temperature, default.zero_future) == ("exact", 1.0, "counts")
     assert (default.k_counts, default.join, default.join_limit) == ("states", "never", 3)
     assert default.kl_budget is None
+    assert default.per_action == 50
     assert default.estimator.min_evidence >= 1
 
 
@@ -104,6 +105,7 @@ OVERRIDES = {
     "k": [1, 100, None],
     "k_counts": ["states", "steps"],
     "keep_above": [0.0, 0.9, None],
+    "per_action": [1, 100, None],
     "join": ["never", "lowest", "zero", "zero-if-positive"],
     "join_limit": [0, 5, None],
     "join_share": [0.1, 1.0],
@@ -228,6 +230,7 @@ WRONG = {
     ("default", "keep_above"): [*NO_NUMBER, -0.1, 1.1],
     ("default", "join_share"): [*NO_NUMBER, 0.0, -0.1, 1.1, None],
     ("default", "k"): [0, -1, 1.5, 2.0, math.nan, math.inf, True, "3"],
+    ("default", "per_action"): [0, -1, 1.5, math.nan, True, "3"],
     ("default", "join_limit"): [-1, 1.5, math.nan, True, "3"],
     ("default", "rule"): ["softmax", "", None, 1, True],
     ("default", "zero_future"): ["repeat", None, 0],
@@ -291,6 +294,7 @@ def test_a_ramp_is_checked_at_both_ends_and_in_its_length(key, ramp):
         "k",
         "keep_above",
         "join_limit",
+        "per_action",
         "join_share",
         "pseudo_count",
         "bonus",
@@ -298,7 +302,7 @@ def test_a_ramp_is_checked_at_both_ends_and_in_its_length(key, ramp):
     ],
 )
 def test_only_beta_and_the_threshold_may_be_ramps(key):
-    ends = (1, 2) if key in ("k", "join_limit", "min_evidence") else (0.5, 1.0)
+    ends = (1, 2) if key in ("k", "per_action", "join_limit", "min_evidence") else (0.5, 1.0)
     with pytest.raises(InvalidValue, match=key):
         preset("default", **{key: Ramp(*ends, 10)})
 
