@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from jitrl.memory import wal
 
@@ -204,3 +203,31 @@ def page_size(file: int, log: wal.Log | None) -> int:
     if said in _PAGE_SIZES:
         return said
     return log.page_size if log is not None else 4096
+
+
+def images(file: int, log_file: int | None, log: wal.Log | None) -> list[Image]:
+    """Return what a database may have been, the likeliest first.
+
+    With the transactions that SQLite would accept, with all frames that are whole, with all of this
+    generation, and without its log.
+    """
+    size = page_size(file, log)
+    length = -(-os.fstat(file).st_size // size)
+    if log is None or log_file is None or not len(log.pages):
+        return [Image(file, size, length)]
+    chosen = [log.current & False, log.current & log.follows, log.current]
+    chosen[0][: log.committed] = True
+    found: list[Image] = []
+    seen: set[bytes] = set()
+    for take in chosen:
+        ends = [int(i) for i in (take * log.sizes).nonzero()[0]]
+        frames = take.nonzero()[0] if ends else take.nonzero()[0][:0]
+        frames = frames[frames <= ends[-1]] if ends else frames
+        if not len(frames) or frames.tobytes() in seen:
+            continue
+        seen.add(frames.tobytes())
+        places = 32 + frames * (24 + size) + 24
+        laid = dict(zip(log.pages[frames].tolist(), places.tolist(), strict=True))
+        pages = max(length, min(int(log.sizes[ends[-1]]), length + len(log.pages)))
+        found.append(Image(file, size, pages, log_file, laid))
+    return [*found, Image(file, size, length)]
