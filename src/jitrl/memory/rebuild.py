@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from jitrl.memory import migration, rows, tables
+from jitrl.memory import directory, migration, rows, tables
 from jitrl.memory.contract import Finding, Progress
+from jitrl.memory.directory import IDS, STATES
 from jitrl.memory.rows import Damage, Line, Value
 from jitrl.memory.salvage import Salvage, Whole
-from jitrl.memory.tables import Meta, Revision, Sql
+from jitrl.memory.schema import Sql, insertion
+from jitrl.memory.tables import Meta, Revision
 
 _LOST_CHANGE = "a later change to it was lost in damage: release it if it is sound"
 
@@ -69,8 +71,7 @@ class Rebuild:
         return replace(line, quarantined=line.quarantined or _LOST_CHANGE)
 
     def _store(self, whole: Whole, line: Line) -> None:
-        key = rows.digest_of(line.id)
-        if tables.find(self.db, tables.IDS, key) is not None:
+        if not directory.number_of(self.db, IDS, rows.digest_of(line.id), line.number)[1]:
             what = f"episode {line.number} ({line.id!r}): another one has this id"
             self._find(what, line.number, lost=True)
             return
@@ -78,10 +79,9 @@ class Rebuild:
             if number not in self._states:
                 self._states.add(number)
                 self._insert("states", (number, stored))
-                tables.add_entry(self.db, tables.STATES, rows.digest_of(stored), number)
+                directory.number_of(self.db, STATES, rows.digest_of(stored), number)
         tables.put_steps(self.db, line.number, whole.steps)
         tables.put_line(self.db, line)
-        tables.add_entry(self.db, tables.IDS, key, line.number)
         self._stored.add(line.number)
         self.held.episodes += 1
         self.held.steps += line.length
@@ -89,8 +89,7 @@ class Rebuild:
 
     def _insert(self, table: str, values: Sequence[Value]) -> None:
         """Write a row and its seal."""
-        marks = ", ".join("?" * (len(values) + 1))
-        self.db.execute(f"INSERT INTO {table} VALUES ({marks})", (*values, rows.seal(*values)))
+        self.db.execute(insertion(table, len(values) + 1), (*values, rows.seal(*values)))
 
     def _log(self) -> None:
         """Write a row for every revision, the repair as the last one."""
@@ -153,9 +152,9 @@ class Rebuild:
             states[number] = rows.state_of(stored, number)
         for number in numbers:
             try:
-                episode = migration.episode(self.salvage, called, 2, number, states)
-                if tables.find(self.db, tables.IDS, rows.digest_of(episode.id)) is None:
-                    migration.store_old(self.db, self.held, episode, self.now)
+                episode = migration.read(self.salvage, called, 2, number, states)
+                if directory.find(self.db, IDS, rows.digest_of(episode.id)) is None:
+                    migration.put(self.db, self.held, episode, self.now)
             except Damage as lacks:
                 self._find(str(lacks), number, lost=True)
 

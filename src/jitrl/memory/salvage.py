@@ -107,6 +107,11 @@ class Salvage:
         return self.meta is not None or bool(self.log) or self.top > 0
 
     @property
+    def empty(self) -> bool:
+        """Whether there is nothing of a memory."""
+        return not self.sealed and not self.execute("SELECT 1 FROM old_episodes LIMIT 1")
+
+    @property
     def highest_state(self) -> int:
         """The highest number that a state is known to have."""
         (state,) = self._db.execute("SELECT max(c0) FROM states").fetchone()

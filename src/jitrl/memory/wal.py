@@ -112,6 +112,17 @@ def check(path: Path, *, power: bool = False) -> None:
     Others may write meanwhile: no lock is needed, and none is taken. Raises MemoryUnavailable where
     the log cannot be read.
     """
+    found = damage(path, power=power)
+    if found:
+        raise NotAMemory(
+            f"memory {str(path)!r} is damaged in its log {path.name}-wal ({found}): what was "
+            f"stored last would be lost: run `jitrl memory repair {path}`"
+        )
+
+
+def damage(path: Path, *, power: bool = False) -> str:
+    """Return where the log of a memory is damaged, "" for nowhere; see `check`."""
+    lost: str | None = None
     for _ in range(_LOOKS):
         before = witness(path)
         log = _read(path)
@@ -124,13 +135,10 @@ def check(path: Path, *, power: bool = False) -> None:
             lost = _loss(path, log, power)  # an old witness: after a power failure
         else:
             lost = _contradiction(log, before, quiet=before.frames == after.frames)
-        if lost == "":
-            return
-        if lost and (before is not None or not index_of(path).exists()):
+        if lost == "" or (lost and (before is not None or not index_of(path).exists())):
             break
         time.sleep(_PAUSE_SECONDS)  # begun anew meanwhile, or its index is just being made
-    if lost:
-        raise NotAMemory(_damaged(path, lost))
+    return lost or ""
 
 
 def _loss(path: Path, log: Log | None, power: bool) -> str:
@@ -171,13 +179,6 @@ def _generations(old: bytes, new: bytes) -> int:
 
 def _where(log: Log) -> str:
     return f"frame {log.prefix + 1} of {len(log.pages)}" if log.header else "its header"
-
-
-def _damaged(path: Path, found: str) -> str:
-    return (
-        f"memory {str(path)!r} is damaged in its log {path.name}-wal ({found}): what was stored "
-        f"last would be lost: run `jitrl memory repair {path}`"
-    )
 
 
 def _read(path: Path) -> Log | None:
