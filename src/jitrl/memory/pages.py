@@ -12,11 +12,12 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from jitrl.memory import wal
 
 Value = int | float | str | bytes | None
 _INNER_INDEX, _LEAF_INDEX, _LEAF_TABLE = 2, 10, 13
-_INNER_TABLE = 5
 _FILE_HEADER = 100
 _PAGE_SIZES = tuple(2**i for i in range(9, 17))
 _LONGEST = 1 << 30  # bytes of a row: SQLite's own bound
@@ -71,14 +72,19 @@ class Image:
             return
         start = _FILE_HEADER if number == 1 else 0
         kind = held[start]
-        if kind in (_LEAF_TABLE, _LEAF_INDEX, _INNER_INDEX):
-            kinds = [kind]
-        elif kind == 0 or kind == _INNER_TABLE:
-            return  # free, the rest of a long row, or a page without rows
-        else:
+        kinds = [kind]
+        if kind == 0:  # free, or the rest of a long row; or else its first byte is damaged
+            kinds = [_INNER_INDEX] if _plausible(held, start) else []
+        elif kind not in (_LEAF_TABLE, _LEAF_INDEX, _INNER_INDEX):
             kinds = [_LEAF_TABLE, _LEAF_INDEX]
         for kind in kinds:
             yield from self._cells(held, start, kind)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the pages; one that is far too high was damaged itself."""
+        beyond = sorted(number for number in self.laid if number > self.pages)
+        return [*range(1, self.pages + 1), *beyond]
 
     def _cells(self, held: bytes, start: int, kind: int) -> Iterator[Found]:
         inner = kind == _INNER_INDEX
@@ -131,6 +137,12 @@ class Image:
             size -= len(parts[-1])
             number = int.from_bytes(held[:4])
         return b"".join(parts)
+
+
+def _plausible(held: bytes, start: int) -> bool:
+    """Return whether the head of a page can be that of an inner page of an index."""
+    _, _, count, content, loose = struct.unpack_from(">BHHHB", held, start)
+    return bool(count > 0 and start + 12 + 2 * count <= content <= len(held) and loose <= 60)
 
 
 def _on_page(size: int, usable: int, kind: int) -> int:
@@ -205,29 +217,38 @@ def page_size(file: int, log: wal.Log | None) -> int:
     return log.page_size if log is not None else 4096
 
 
-def images(file: int, log_file: int | None, log: wal.Log | None) -> list[Image]:
+def images(
+    file: int, log_file: int | None, log: wal.Log | None, witness: wal.Witness | None
+) -> list[Image]:
     """Return what a database may have been, the likeliest first.
 
-    With the transactions that SQLite would accept, with all frames that are whole, with all of this
-    generation, and without its log.
+    With the transactions that SQLite would accept, with all frames of the log that are whole, with
+    all of them, and without its log. What was not committed is in none.
     """
     size = page_size(file, log)
     length = -(-os.fstat(file).st_size // size)
-    if log is None or log_file is None or not len(log.pages):
-        return [Image(file, size, length)]
-    chosen = [log.current & False, log.current & log.follows, log.current]
-    chosen[0][: log.committed] = True
-    found: list[Image] = []
-    seen: set[bytes] = set()
-    for take in chosen:
-        ends = [int(i) for i in (take * log.sizes).nonzero()[0]]
-        frames = take.nonzero()[0] if ends else take.nonzero()[0][:0]
-        frames = frames[frames <= ends[-1]] if ends else frames
-        if not len(frames) or frames.tobytes() in seen:
-            continue
-        seen.add(frames.tobytes())
-        places = 32 + frames * (24 + size) + 24
-        laid = dict(zip(log.pages[frames].tolist(), places.tolist(), strict=True))
-        pages = max(length, min(int(log.sizes[ends[-1]]), length + len(log.pages)))
-        found.append(Image(file, size, pages, log_file, laid))
-    return [*found, Image(file, size, length)]
+    plain = Image(file, size, length)
+    if log is None or log_file is None:
+        return [plain]
+    end = _committed(log, witness)
+    every = np.arange(end)
+    found, seen = [], set()
+    for frames in (every[: log.committed], every[log.follows[:end]], every):
+        if len(frames) and frames.tobytes() not in seen:
+            seen.add(frames.tobytes())
+            pages, places = log.pages[frames].tolist(), (56 + frames * (24 + size)).tolist()
+            most = min(int(log.sizes[frames].max()), length + end)
+            laid = dict(zip(pages, places, strict=True))
+            found.append(Image(file, size, max(length, most), log_file, laid))
+    return [*found, plain]
+
+
+def _committed(log: wal.Log, witness: wal.Witness | None) -> int:
+    """Return up to which frame the transactions of a log were committed, whole or not."""
+    if witness is not None and witness.salts == log.salts:
+        return min(max(witness.frames, log.committed), len(log.pages))
+    ours = log.current.copy()
+    if log.header:  # what follows from the first frame on is ours, if its salts are damaged too
+        ours |= np.logical_and.accumulate(log.follows)
+    ends = np.flatnonzero(ours & (log.sizes > 0))
+    return int(ends[-1]) + 1 if len(ends) else 0

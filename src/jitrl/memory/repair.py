@@ -50,7 +50,8 @@ def repair(path: str | os.PathLike[str], progress: Progress | None = None) -> li
         else:
             swap.begin(path)
             try:
-                findings = found + _made_anew(path, file, progress)
+                findings = [finding for finding in found if not finding.lost]
+                findings += _made_anew(path, file, progress)
                 aside = swap.commit(path, findings)
             except BaseException:
                 swap.give_up(path)
@@ -67,7 +68,7 @@ def _found(path: Path, progress: Progress | None) -> list[Finding]:
         with closing(SqliteMemory(path, readonly=True)) as memory:
             return list(memory.verify(progress))
     except NotAMemory as error:
-        return [Finding(str(error.__cause__ or error))]
+        return [Finding(f"it is damaged: {error.__cause__ or error}")]
 
 
 def _made_anew(path: Path, file: int, progress: Progress | None) -> list[Finding]:
@@ -75,7 +76,7 @@ def _made_anew(path: Path, file: int, progress: Progress | None) -> list[Finding
     swap.clear(path)
     with _opened(wal.log_of(path)) as log_file:
         seen, log = wal.witness(path), wal.read(wal.log_of(path))
-        with closing(Salvage(images(file, log_file, log), progress)) as salvage:
+        with closing(Salvage(images(file, log_file, log, seen), progress)) as salvage:
             if salvage.empty:
                 raise NotAMemory(
                     f"nothing in {str(path)!r} is left of a memory: name another path, or restore "
@@ -86,7 +87,7 @@ def _made_anew(path: Path, file: int, progress: Progress | None) -> list[Finding
                 wrong = [finding.what for finding in memory.verify(progress)]
     if wrong:
         raise NotAMemory(f"memory {str(path)!r} cannot be repaired ({wrong[0]}): restore a copy")
-    held = 0 if log is None else int(log.current.sum())
+    held = 0 if log is None else len(log.pages)
     if seen is not None and held < seen.frames > seen.checkpointed:
         what = f"its log ends before frame {seen.frames}: what was stored last is lost"
         findings.append(Finding(what, lost=True))

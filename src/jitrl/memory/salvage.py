@@ -57,9 +57,9 @@ class Salvage:
         for name, n in columns.items():
             named = ", ".join(f"c{i}" for i in range(n))
             self._db.execute(f"CREATE TABLE {name} (image, {named})")
-        total, done = sum(image.pages for image in images), 0
+        total, done = sum(len(image.numbers) for image in images), 0
         for version, image in enumerate(images):
-            for number in range(1, image.pages + 1):
+            for number in image.numbers:
                 for found in image.rows(number):
                     self._put(version, found)
                 done += 1

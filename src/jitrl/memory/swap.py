@@ -106,7 +106,7 @@ def resume(path: Path) -> tuple[str, list[Finding]] | None:
 def _carry_out(path: Path, aside: str) -> None:
     """Put everything in its place: again as often as one likes."""
     if new_of(path).exists():
-        for suffix in _SUFFIXES:
+        for suffix in _worth_keeping(path):
             old = path.with_name(f"{path.name}{suffix}")
             kept = path.with_name(f"{aside}{suffix}")
             if old.exists() and not kept.exists():
@@ -117,6 +117,12 @@ def _carry_out(path: Path, aside: str) -> None:
         new_of(path).replace(path)
         _sync(path.parent)
     _end(path)
+
+
+def _worth_keeping(path: Path) -> tuple[str, ...]:
+    """Return which files there are to be kept: an empty log says nothing."""
+    log = path.with_name(f"{path.name}-wal")
+    return _SUFFIXES if log.exists() and log.stat().st_size else _SUFFIXES[:1]
 
 
 def _keep(old: Path, kept: Path) -> None:
