@@ -20,6 +20,7 @@ from jitrl.memory.contract import Finding, Progress
 from jitrl.memory.pages import images
 from jitrl.memory.rebuild import Rebuild
 from jitrl.memory.salvage import Salvage
+from jitrl.memory.seam import one_line
 from jitrl.memory.sqlite import SqliteMemory
 
 _LOCKS = (512, 0x40000000)
@@ -68,7 +69,7 @@ def _found(path: Path, progress: Progress | None) -> list[Finding]:
         with closing(SqliteMemory(path, readonly=True)) as memory:
             return list(memory.verify(progress))
     except NotAMemory as error:
-        return [Finding(f"it is damaged: {error.__cause__ or error}")]
+        return [Finding(f"it is damaged: {one_line(str(error.__cause__ or error))}")]
 
 
 def _made_anew(path: Path, file: int, progress: Progress | None) -> list[Finding]:

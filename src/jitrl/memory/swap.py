@@ -7,6 +7,7 @@ carrying it out.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -64,7 +65,12 @@ def _end(path: Path) -> None:
 
 
 def commit(path: Path, findings: Iterable[Finding]) -> str:
-    """Put the new memory in place, and the damaged one aside; returns under which name."""
+    """Put the new memory in place, and the damaged one aside; returns under which name.
+
+    The new one is closed by now; raises OSError if not all of it came to stand in its file.
+    """
+    if new_of(path).with_name(f"{new_of(path).name}-wal").exists():  # SQLite does not say so
+        raise OSError(errno.EIO, "the new memory could not be written")
     aside = next(
         name
         for name in (f"{path.name}.damaged-{i}" for i in range(1, 1_000_000))

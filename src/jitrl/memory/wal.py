@@ -131,7 +131,7 @@ def damage(path: Path, *, power: bool = False) -> str:
             lost = _loss(path, log, power)
         elif before is None or after is None or before.salts != after.salts:
             lost = None
-        elif log is not None and log.header and _generations(before.salts, log.salts) > 0:
+        elif before.frames and log is not None and _generations(before.salts, log.salts) > 0:
             lost = _loss(path, log, power)  # an old witness: after a power failure
         else:
             lost = _contradiction(log, before, quiet=before.frames == after.frames)
@@ -164,8 +164,8 @@ def _contradiction(log: Log | None, witness: Witness, quiet: bool) -> str:
         if witness.frames == witness.checkpointed:
             return ""
         return "it is gone" if log is None else _where(log)
-    if log.salts != witness.salts:
-        return "it is an older one" if witness.frames else ""  # else just to be begun anew
+    if log.salts != witness.salts and witness.frames:
+        return "it is an older one"
     if log.prefix < witness.frames:
         return _where(log) if log.doubtful else f"it ends before frame {witness.frames}"
     return _where(log) if quiet and log.doubtful and not log.unfinished else ""

@@ -11,7 +11,7 @@ from itertools import count
 
 from sqlite_kit import episode, step
 
-from jitrl.errors import StoreError
+from jitrl.errors import JitrlError, StoreError
 from jitrl.memory import Cap, Selection, SqliteMemory
 from jitrl.records import State
 
@@ -39,7 +39,9 @@ QUESTIONS = {
 def fill(memory):
     """Store what has all there is: long rows, scores, quarantine, snapshots, a cap, the gone."""
     for i in range(30):
-        rooms = [f"{'cellar' if i == 7 else 'hall'} {(i + t) % 9} " + "dust " * 40 for t in range(4)]
+        rooms = [
+            f"{'cellar' if i == 7 else 'hall'} {(i + t) % 9} " + "dust " * 40 for t in range(4)
+        ]
         steps = [step(t, state=State(room=room)) for t, room in enumerate(rooms)]
         if i % 10 == 3:  # one that does not fit on its page
             steps.append(step(9, state=State(room=f"maze {i} " * 1200), action="go " * 500))
@@ -64,12 +66,12 @@ def copied(source, folder):
 
 
 def answers(memory):
-    """What a memory says to every question: an answer, or a StoreError."""
+    """What a memory says to every question: an answer, or an error of ours."""
     found = {}
     for name, ask in QUESTIONS.items():
         try:
             found[name] = ask(memory)
-        except StoreError as error:
+        except JitrlError as error:
             found[name] = error
     return found
 

@@ -91,7 +91,7 @@ def test_a_flipped_bit_in_the_file_is_found_and_costs_at_most_what_shares_a_row(
         path = bench()
         where = flipped(path, rng)
         held = path.read_bytes()
-        assert wrong(copied(path, tmp_path / "open"), closed[1]) == [], where
+        assert wrong(copied(path, tmp_path / "open"), closed[1]) == [], (where, str(path))
         shutil.rmtree(tmp_path / "open")
         findings, unnamed, lost = assert_mended(path, closed[1])
         assert not unnamed, (where, findings)
@@ -108,7 +108,7 @@ def test_a_flipped_bit_in_the_log_is_found_and_costs_at_most_what_shares_a_row(
     for rng in seeds(6, f"log {number} "):
         path = bench()
         where = flipped(wal.log_of(path), rng)
-        assert wrong(copied(path, tmp_path / "open"), killed[1]) == [], where
+        assert wrong(copied(path, tmp_path / "open"), killed[1]) == [], (where, str(path))
         shutil.rmtree(tmp_path / "open")
         findings, unnamed, lost = assert_mended(path, killed[1])
         assert not unnamed, (where, findings)
