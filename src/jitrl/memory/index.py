@@ -1,29 +1,43 @@
 """The exact index of a memory: the neighbours of a state, as `jitrl.similarity` defines them.
 
-Occurrences of an n-gram within a text are numbered (g, g#1, g#2 ...), so that the Jaccard
-similarity of multisets becomes that of plain sets. An inverted list per n-gram gives the sizes of
-all intersections in one pass; the rest is arithmetic on whole arrays, in the order of the
-definition, so that the similarities agree with it to the last bit. Each distinct state is indexed
-once.
+It reads what changed in the memory since the last look, and keeps the distinct states apart from
+the steps: `features` turns texts into hashes, `tail` and `segment` hold the states, `search` finds
+the nearest ones, `evidence` says which steps they were followed by, `engine` ties them together,
+`upkeep` and `storage` keep them in shape, and beside the memory.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jitrl.records import Episode, Experience, State, Step
-from jitrl.similarity import Field, Gram, grams, specification
+from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory, StoreError
+from jitrl.memory.contract import Memory, Pulse
+from jitrl.memory.engine import Engine, Moved
+from jitrl.memory.evidence import Moment, ReturnsRule, Stale
+from jitrl.memory.features import Features, new_salt
+from jitrl.memory.folder import Folder
+from jitrl.memory.kernels import Ints32, Kernels, Numpy
+from jitrl.memory.search import Floor
+from jitrl.memory.upkeep import Upkeep
+from jitrl.records import Experience, State
+from jitrl.similarity import Field
 from jitrl.update import Floats, Ints
 
-ReturnsRule = Callable[[Sequence[Step]], Floats]
-_ABSENT = -1
+__all__ = ["Backend", "Cut", "Index", "ReturnsRule", "View"]
+
+log = logging.getLogger(__name__)
+
+Backend = Literal["auto", "numpy", "numba"]
+_TRIES = 5
+_WASTED = 0.5  # share of steps that are gone for good: begin anew
+_WASTED_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,189 +48,256 @@ class Cut:
     k           at most so many, None for no limit
     counts      what k counts: distinct "states" (each with all its steps), or "steps"
     keep_above  neighbours at least this similar are kept beyond k, None for none
+    per_action  of one state at most so many steps of each action exist, the newest; None for all
     """
 
     threshold: float
     k: int | None
     counts: str
     keep_above: float | None = None
-
-
-class _Postings:
-    """One field: for each numbered n-gram the states that hold it, and each state's size."""
-
-    def __init__(self, field: Field, states: int) -> None:
-        self.field = field
-        self.sizes = array("l", [_ABSENT] * states)
-        self._lists: dict[tuple[Gram, int], array[int]] = {}
-
-    def add(self, text: str | None) -> None:
-        """Append the next state's text, None where it has no such field."""
-        if text is None:
-            self.sizes.append(_ABSENT)
-            return
-        state = len(self.sizes)
-        features = self._features(text)
-        for feature in features:
-            self._lists.setdefault(feature, array("l")).append(state)
-        self.sizes.append(len(features))
-
-    def jaccard(self, text: str) -> Floats:
-        """Return the similarity of `text` to every state; 0 for a state without this field."""
-        features = self._features(text)
-        sizes = np.array(self.sizes, dtype=np.int64)
-        lists = [found for feature in features if (found := self._lists.get(feature))]
-        common = np.zeros(len(sizes), dtype=np.int64)
-        if lists:
-            hits = np.concatenate([np.array(found, dtype=np.int64) for found in lists])
-            common = np.bincount(hits, minlength=len(sizes))
-        union = sizes + len(features) - common
-        result = np.ones(len(sizes))
-        np.divide(common, union, out=result, where=union > 0)
-        result[sizes == _ABSENT] = 0.0
-        return result
-
-    def _features(self, text: str) -> list[tuple[Gram, int]]:
-        counted = grams(text, self.field.n).items()
-        if not self.field.multiset:
-            return [(gram, 0) for gram, _ in counted]
-        return [(gram, i) for gram, count in counted for i in range(count)]
+    per_action: int | None = None
 
 
 class Index:
-    """Finds the neighbours of a state among the steps added so far.
+    """Finds the neighbours of a state among the steps of a memory.
 
+    memory   whose episodes are read
     fields   how states are compared
-    returns  turns the T steps of an episode into their returns, shape (T,); nan for a step that
-             is no evidence: it is left out
+    returns  turns rewards and judged scores (nan for none) of an episode, shape (T,) each, into
+             returns, shape (T,); nan for a step that is no evidence: it is left out
+    backend  "numpy", "numba", or "auto": numba where it is installed and repays its import
 
-    Safe for use from several threads. `len(index)` counts the steps that are evidence, and
-    `upto=len(index)`, taken at one moment, keeps later steps out of later queries.
+    Safe for use from several threads, not across a fork. Raises InvalidValue.
     """
 
-    def __init__(self, fields: Sequence[Field], returns: ReturnsRule) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        fields: Sequence[Field],
+        returns: ReturnsRule,
+        *,
+        backend: Backend = "auto",
+    ) -> None:
+        if backend not in get_args(Backend):
+            raise InvalidValue("backend", backend, f"must be one of {get_args(Backend)}")
+        self._memory = memory
         self._fields = tuple(fields)
         self._returns = returns
-        self._lock = threading.RLock()
-        self._states: list[State] = []
-        self._number: dict[State, int] = {}
-        self._postings: dict[str, _Postings] = {}
-        self._steps_of: list[array[int]] = []
-        self._actions: list[str] = []
-        self._values = array("d")
-        self._episodes: list[tuple[str, str, Mapping[str, str]]] = []  # id, task, provenance
-        self._places: list[tuple[int, int]] = []  # episode, t
+        self._kernels: Kernels = Numpy()
+        self._refreshing = threading.RLock()
+        self._pid = os.getpid()
+        self._closed = False
+        self._distrust = False  # what is saved: it has been contradicted
+        self._engine: Engine | None = None
+        self._upkeep: Upkeep | None = None
+        self._folder: Folder | None = None
 
-    def __len__(self) -> int:
-        return len(self._actions)
+    @property
+    def episodes(self) -> int:
+        """How many episodes the memory held at the last refresh, present or not."""
+        return 0 if self._engine is None else self._engine.evidence.known
 
-    def add(self, episodes: Iterable[Episode]) -> None:
-        """Append every step of the episodes that is evidence, in order."""
-        with self._lock:
-            for episode in episodes:
-                returns = self._returns(episode.steps)
-                self._episodes.append((episode.id, episode.task, episode.provenance))
-                for t, step in enumerate(episode.steps):
-                    if np.isnan(returns[t]):
-                        continue
-                    self._steps_of[self._intern(step.state)].append(len(self._actions))
-                    self._actions.append(step.action)
-                    self._values.append(float(returns[t]))
-                    self._places.append((len(self._episodes) - 1, t))
+    def refresh(self) -> View:
+        """Read what has changed in the memory, and return what is there now.
 
-    def neighbours(self, state: State, cut: Cut, upto: int | None = None) -> list[Experience]:
-        """Return the remembered steps nearest to `state`, most similar first, ties newest first.
-
-        `upto`: only the first so many steps exist. The steps of one distinct state stay together
-        where k counts states; where it counts steps, steps of equal similarity are ordered by age.
+        Raises what the memory raises, and NotAMemory where its parts contradict each other.
         """
-        with self._lock:
-            upto = len(self) if upto is None else min(upto, len(self))
-            similarities = self._similarities(state)
-            near = np.flatnonzero((similarities >= cut.threshold) & (similarities > 0.0))
-            newest = np.array([self._newest(int(i), upto) for i in near], dtype=np.int64)
-            near, newest = near[newest >= 0], newest[newest >= 0]
-            order = np.lexsort((-newest, -similarities[near]))
-            ranked = near[order]
-            # k steps come from k states at most: the ones whose newest step ranks first
-            steps = self._flatten(ranked[: _kept(similarities[ranked], cut)], upto)
-            if cut.counts == "steps":
-                steps.sort(key=lambda found: (-similarities[found[0]], -found[1]))
-                levels = np.array([similarities[number] for number, _ in steps])
-                steps = steps[: _kept(levels, cut)]
-            return [self._experience(n, i, float(similarities[n])) for n, i in steps]
+        self._usable()
+        with self._refreshing:
+            for _ in range(_TRIES):
+                before = self._memory.pulse()
+                anew = self._catch_up(before)
+                after = self._memory.pulse()
+                if anew is None or (before.epoch, before.revision) != (after.epoch, after.revision):
+                    continue  # others wrote meanwhile
+                engine = self._engine
+                assert engine is not None
+                if engine.evidence.known == after.episodes:
+                    break
+                if anew:
+                    raise NotAMemory(
+                        f"the memory counts {after.episodes} episodes and tells of "
+                        f"{engine.evidence.known}: it is damaged, repair it or restore a copy"
+                    )
+                self._engine, self._distrust = None, True
+            engine = self._engine
+            if engine is None or engine.epoch != after.epoch:
+                raise MemoryUnavailable("the memory changes all the time: try again")
+            if self._upkeep is not None:
+                self._upkeep.begin()
+            return View(engine, engine.moment(), self._usable)
 
-    def _flatten(self, numbers: Ints, upto: int) -> list[tuple[int, int]]:
-        """Return (state, step) pairs, newest step first within a state."""
-        return [
-            (int(number), step)
-            for number in numbers
-            for step in reversed(self._steps_of[number])
-            if step < upto
-        ]
+    def close(self) -> None:
+        """Save what is not saved yet, and free what is held; calling it twice is harmless."""
+        if self._pid != os.getpid():
+            return
+        with self._refreshing:
+            self._closed = True
+            engine, upkeep, folder = self._engine, self._upkeep, self._folder
+            self._engine = self._upkeep = self._folder = None
+            if upkeep is not None:
+                upkeep.stop()
+            if engine is not None and folder is not None:
+                self._save(folder, engine)
 
-    def _newest(self, number: int, upto: int) -> int:
-        """Return the newest step of a state below `upto`, -1 if there is none."""
-        steps = self._steps_of[number]
-        place = bisect_left(steps, upto)
-        return steps[place - 1] if place else -1
+    def _usable(self) -> None:
+        if self._pid != os.getpid():  # before any lock: a fork may have copied it held, for ever
+            raise MemoryUnavailable(
+                "an index was opened before this process was forked: open it anew here"
+            )
+        if self._closed:
+            raise MemoryUnavailable("the index of the memory is closed: open the learner again")
 
-    def _experience(self, number: int, step: int, similarity: float) -> Experience:
-        place, t = self._places[step]
-        id, task, provenance = self._episodes[place]
-        return Experience(
-            similarity=similarity,
-            state=self._states[number],
-            action=self._actions[step],
-            return_=self._values[step],
-            episode=id,
-            t=t,
-            task=task,
-            provenance=provenance,
+    def _catch_up(self, pulse: Pulse) -> bool | None:
+        """Read up to a pulse; say whether that was from the beginning, None for try again."""
+        engine = self._engine
+        if engine is not None and self._outdated(engine, pulse):
+            self._distrust = engine.epoch == pulse.epoch
+            engine = None
+        if engine is None:
+            engine = self._begin(pulse)
+        anew = engine.revision == 0
+        try:
+            if engine.revision != pulse.revision:
+                engine.read(self._memory.changes(engine.revision), pulse.revision)
+        except Moved:
+            return None
+        except Stale as error:
+            log.warning("an index is built anew: %s", error)
+            self._engine, self._distrust = None, True
+            return None
+        return anew
+
+    def _outdated(self, engine: Engine, pulse: Pulse) -> bool:
+        wasted = engine.evidence.wasted
+        return (
+            engine.epoch != pulse.epoch
+            or engine.revision > pulse.revision
+            or (wasted > _WASTED and wasted * len(engine.evidence.rows) > _WASTED_STEPS)
         )
 
-    def _intern(self, state: State) -> int:
-        """Return the number of a state, indexing it if it is new."""
-        number = self._number.get(state)
-        if number is not None:
-            return number
-        for field in specification(self._fields, state):
-            if field.name not in self._postings:
-                self._postings[field.name] = _Postings(field, len(self._states))
-        for name, postings in self._postings.items():
-            postings.add(state.get(name))
-        self._number[state] = number = len(self._states)
-        self._states.append(state)
-        self._steps_of.append(array("l"))
-        return number
+    def _begin(self, pulse: Pulse) -> Engine:
+        """Return an engine to go on with: what was saved, or an empty one."""
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        if self._folder is None and self._memory.beside is not None:
+            self._folder = Folder(self._memory.beside, self._fields)
+        engine = None if self._folder is None else self._saved(self._folder, pulse)
+        if engine is None:
+            engine = self._fresh(pulse, new_salt())
+            if self._folder is not None:
+                self._folder.discard()
+        self._distrust = False
+        self._engine, self._upkeep = engine, Upkeep(engine, self._folder)
+        return engine
 
-    def _similarities(self, state: State) -> Floats:
-        """Return the similarity of `state` to every distinct state: the definition, on arrays."""
-        count = len(self._states)
-        total, weight = np.zeros(count), np.zeros(count)
-        alive = np.ones(count, dtype=np.bool_)
-        for field in specification(self._fields, {*state, *self._postings}):
-            text = state.get(field.name)
-            score, held = self._compare(field, text)
-            counted = held | (text is not None)
-            if field.minimum is not None:
-                alive &= ~counted | (score >= field.minimum)
-            if field.exact:
-                texts = (other.get(field.name) for other in self._states)
-                alive &= np.fromiter((other == text for other in texts), np.bool_, count)
-            total += np.where(counted, field.weight * score, 0.0)
-            weight += np.where(counted, field.weight, 0.0)
-        result = np.ones(count)
-        np.divide(total, weight, out=result, where=weight > 0)
-        return np.where(alive, result, 0.0)
+    def _fresh(self, pulse: Pulse, salt: bytes) -> Engine:
+        features = Features(salt)
+        return Engine(
+            self._memory, pulse.epoch, self._fields, self._returns, features, self._kernels
+        )
 
-    def _compare(self, field: Field, text: str | None) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the similarity of a text to that of every state, and which states have one."""
-        postings = self._postings.get(field.name)
-        if postings is None:
-            return np.zeros(len(self._states)), np.zeros(len(self._states), dtype=np.bool_)
-        held = np.array(postings.sizes, dtype=np.int64) != _ABSENT
-        return (np.zeros(len(held)) if text is None else postings.jaccard(text)), held
+    def _saved(self, folder: Folder, pulse: Pulse) -> Engine | None:
+        """Return what was saved; None where there is nothing, or it is of another memory."""
+        saved = None if self._distrust else folder.load(pulse)
+        if saved is None:
+            return None
+        engine = self._fresh(pulse, saved.salt)
+        if saved.last is not None:
+            number, digest = saved.last
+            head = engine.heads([number]).get(number)
+            if head is not None and engine.features.digest(head.id) != digest:
+                log.warning("the saved index %s is of another memory: built anew", folder.path)
+                return None
+        try:
+            engine.load(saved.parts, saved.steps, saved.changes)
+        except (ValueError, IndexError) as error:
+            log.warning("the saved index %s is damaged (%s): built anew", folder.path, error)
+            return None
+        engine.revision = saved.revision
+        return engine
+
+    def _save(self, folder: Folder, engine: Engine) -> None:
+        """Save all of the index, as far as it can be."""
+        try:
+            if folder.retry() and engine.revision:
+                engine.seal_tail()
+                folder.save(engine)
+        except (OSError, StoreError) as error:
+            log.warning("the index %s was not saved: %s", folder.path, error)
+        finally:
+            folder.release()
+
+
+class View:
+    """What an index held at one moment: later steps do not show in it.
+
+    `len(view)` counts the steps that are evidence.
+    """
+
+    def __init__(self, engine: Engine, moment: Moment, usable: Callable[[], None]) -> None:
+        self._engine = engine
+        self._moment = moment
+        self._usable = usable
+
+    def __len__(self) -> int:
+        return self._moment.evidence
+
+    def neighbours(self, state: State, cut: Cut) -> list[Experience]:
+        """Return the remembered steps nearest to `state`, most similar first, ties newest first.
+
+        The steps of one distinct state stay together where k counts states; where it counts steps,
+        steps of equal similarity are ordered by age. What is gone from the memory is left out.
+        """
+        self._usable()
+        with self._engine.lock:
+            steps, rows, levels = self._ranked(state, cut)
+            numbers, places = self._engine.evidence.episodes_of(steps)
+            names = self._engine.evidence.names
+            actions = [names[i] for i in self._engine.evidence.actions.data[steps].tolist()]
+        states = self._engine.states(dict.fromkeys(rows.tolist()))
+        heads = self._engine.heads(numbers.tolist())
+        found = []
+        for row, number, level, action, value, t in zip(
+            rows.tolist(),
+            numbers.tolist(),
+            levels.tolist(),
+            actions,
+            self._moment.value[steps].tolist(),
+            places.tolist(),
+            strict=True,
+        ):
+            if row in states and number in heads:
+                head = heads[number]
+                found.append(
+                    Experience(
+                        level, states[row], action, value, head.id, t, head.task, head.provenance
+                    )
+                )
+        return found
+
+    def _ranked(self, state: State, cut: Cut) -> tuple[Ints32, Ints, Floats]:
+        """Return the steps of the neighbours in order, each with its row and similarity."""
+        engine, moment = self._engine, self._moment
+        floor = Floor(cut.threshold, cut.k, cut.keep_above)
+        rows, levels, newest = engine.search(state, floor, moment)
+        order = np.lexsort((-newest, -levels))
+        # k steps come from k states at most: the ones whose newest step ranks first
+        order = order[: _kept(levels[order], cut)]
+        rows, levels = rows[order], levels[order]
+        steps = []
+        for step, level in zip(newest[order].tolist(), levels.tolist(), strict=True):
+            all_count = cut.keep_above is not None and level >= cut.keep_above
+            most = cut.k if cut.counts == "steps" and not all_count else None
+            steps.append(engine.steps(step, cut.per_action, most, moment))
+        counts = [len(some) for some in steps]
+        flat = np.concatenate([np.zeros(0, dtype=np.int32), *steps])
+        rows, levels = np.repeat(rows, counts), np.repeat(levels, counts)
+        if cut.counts == "steps":
+            order = np.lexsort((-flat, -levels))
+            order = order[: _kept(levels[order], cut)]
+            flat, rows, levels = flat[order], rows[order], levels[order]
+        return flat, rows, levels
 
 
 def _kept(levels: Floats, cut: Cut) -> int:
