@@ -22,7 +22,7 @@ from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.rows import Damage, Row, Value
 from jitrl.memory.schema import Sql
-from jitrl.memory.seam import damaged
+from jitrl.memory.seam import damaged, one_line
 from jitrl.memory.store import SqlMemory
 
 Durability = Literal["process", "power"]
@@ -141,7 +141,7 @@ class SqliteMemory(SqlMemory):
         """Return what SQLite finds wrong with the file."""
         with self._errors():
             found = self._connection().execute("PRAGMA integrity_check").fetchall()
-        return [text for (text,) in found if text != "ok"]
+        return [one_line(text) for (text,) in found if text != "ok"]
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
