@@ -16,6 +16,7 @@ from jitrl.memory.contract import (
     Trail,
 )
 from jitrl.memory.index import Cut, Index, ReturnsRule, View
+from jitrl.memory.opening import open
 from jitrl.memory.sqlite import SqliteMemory
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "SqliteMemory",
     "Trail",
     "View",
+    "open",
 ]
