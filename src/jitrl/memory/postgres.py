@@ -121,7 +121,7 @@ class PostgresMemory(SqlMemory):
         self._durability = durability
         self._readonly = readonly
         self._clock = clock
-        self._redaction = redaction
+        self.redaction = redaction
         self._patience = patience
         self._lock = threading.RLock()
         self._pid = os.getpid()
