@@ -153,6 +153,10 @@ class Learner:
         )
         return view.neighbours(state, cut)
 
+    def retrieve(self, state: State, t: int = 0) -> list[Experience]:
+        """Return what would be retrieved in `state` at step t of an episode that began now."""
+        return self.neighbours(state, t, self._index.refresh())
+
     def store(self, episode: Episode) -> None:
         """Append an episode to the memory, unless it is frozen; durable on return."""
         if not self.frozen and not self.memory.append(episode):

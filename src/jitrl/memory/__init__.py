@@ -12,6 +12,7 @@ from jitrl.memory.contract import (
     Memory,
     Pulse,
     Selection,
+    Size,
     Snapshot,
     Trail,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Pulse",
     "ReturnsRule",
     "Selection",
+    "Size",
     "Snapshot",
     "SqliteMemory",
     "Trail",

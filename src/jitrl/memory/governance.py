@@ -10,7 +10,16 @@ from dataclasses import replace
 from jitrl.checks import text
 from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
 from jitrl.memory import eviction, rows, selecting, tables, verification
-from jitrl.memory.contract import Cap, Difference, Entry, Finding, Progress, Selection, Snapshot
+from jitrl.memory.contract import (
+    Cap,
+    Difference,
+    Entry,
+    Finding,
+    Progress,
+    Selection,
+    Size,
+    Snapshot,
+)
 from jitrl.memory.rows import Line
 from jitrl.memory.seam import Seam
 from jitrl.memory.tables import Meta, Named, Sql
@@ -137,6 +146,12 @@ class Governance(Seam):
         with self._change() as (db, held):
             held.cap = eviction.dump(cap)
             return eviction.evict(db, held)
+
+    def size(self) -> Size:
+        """Return how much room the memory takes; see `jitrl.memory.Governed.size`."""
+        with self._look() as db:
+            states = tables.count_states(db)
+        return Size(states, self._bytes())
 
     def verify(self, progress: Progress | None = None) -> Iterator[Finding]:
         """Check every checksum and every invariant; see `jitrl.memory.Governed.verify`."""

@@ -59,6 +59,10 @@ class Seam(ABC):
     def close(self) -> None:
         """Free what the memory holds; calling it twice is harmless."""
 
+    def _bytes(self) -> int | None:
+        """Return how many bytes it takes on disk; None where nobody can tell."""
+        return None
+
     @property
     def _name(self) -> str:
         return "in RAM" if self.path is None else repr(self.path)

@@ -136,6 +136,15 @@ class SqliteMemory(SqlMemory):
             found = self._connection().execute("PRAGMA integrity_check").fetchall()
         return [text for (text,) in found if text != "ok"]
 
+    def _bytes(self) -> int | None:
+        if self.path is None:
+            return None
+        found = 0
+        for end in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                found += Path(self.path + end).stat().st_size
+        return found
+
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             raise seam.closed(self._name)
