@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -78,16 +79,27 @@ def words(selection: Selection) -> str:
     return " ".join(f"--{name} {value!r}" for name, value in given if value is not None)
 
 
-def named(memory: Governed, name: str) -> tuple[int | None, str]:
-    """Return (number, id) of the episode of this id, or else of this number, present or not.
+def found(memory: Governed, name: str) -> Entry:
+    """Return the episode of this id, or else of this number, present or not; or InvalidValue."""
+    id = name if memory.get(name) is not None else None
+    if id is None and name.isdecimal():
+        head = memory.heads([int(name)]).get(int(name))
+        id = None if head is None else head.id
+    for entry in memory.catalogue(Selection(id=id)) if id is not None else ():
+        return entry
+    raise gone(name)
 
-    The number is None where nobody asked by it. Raises InvalidValue.
-    """
-    if memory.get(name) is not None:
-        return None, name
-    if name.isdecimal() and (head := memory.heads([int(name)]).get(int(name))) is not None:
-        return int(name), head.id
-    raise InvalidValue("episode", name, "must be the number or the id of a stored one")
+
+def gone(name: str) -> InvalidValue:
+    """Return the error for an episode that is not there, or no longer."""
+    return InvalidValue("episode", name, "must be the number or the id of a stored one")
+
+
+def repairing(address: str) -> str:
+    """Return the remedy for a damaged memory, as a command."""
+    if address.startswith(_URLS):
+        return "restore a backup"
+    return f"save what is whole: jitrl memory repair {shlex.quote(address)}"
 
 
 def meant(memory: Governed, selection: Selection) -> list[Entry]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.text import Text as Line
@@ -24,18 +24,33 @@ from jitrl.cli.asking import (
     Task,
     Text,
     Until,
+    found,
+    gone,
     interruptible,
-    named,
     opened,
+    repairing,
 )
 from jitrl.cli.progress import work_display
-from jitrl.cli.screen import as_json, clean, console, counted, facts, many, one_line, table, when
-from jitrl.cli.screen import size as in_bytes
-from jitrl.credit import Credit, Signal
-from jitrl.errors import InvalidValue
+from jitrl.cli.screen import (
+    as_json,
+    clean,
+    console,
+    counted,
+    facts,
+    in_bytes,
+    many,
+    one_line,
+    say,
+    table,
+    tell,
+    when,
+    whereabouts,
+)
+from jitrl.credit import Signal
+from jitrl.errors import InvalidValue, NotAMemory
 from jitrl.learner import Learner
-from jitrl.memory import Entry, Governed, Selection
-from jitrl.records import Episode, Experience, State
+from jitrl.memory import Entry, Governed, Selection, codec
+from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns
 
@@ -94,7 +109,7 @@ def _counts(entries: Iterable[Entry]) -> dict[str, Any]:
 def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     cap = found["cap"]
     stored = [when(found[name]) for name in ("first_stored", "last_stored") if found[name]]
-    rows = [
+    return [
         ("episodes", f"{found['episodes']:,} ({found['ended']:,} ended by the world)"),
         ("present", f"{found['present']:,}: they are learned from"),
         ("quarantined", f"{found['quarantined']:,}"),
@@ -108,7 +123,6 @@ def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("cap", f"{many(cap['episodes'], 'episode')}, {cap['policy']} first" if cap else "none"),
         ("snapshots", ", ".join(found["snapshots"]) or "none"),
     ]
-    return rows
 
 
 def _among(names: dict[str, int]) -> str:
@@ -214,14 +228,233 @@ def _plain(one: Entry) -> dict[str, Any]:
 
 
 def _show_steps(memory: Governed, name: str, limit: int, gamma: float, json: bool) -> None:
-    number, id = named(memory, name)
-    (entry,) = memory.catalogue(Selection(id=id)) if number is None else [None]
-    episode = memory.get(id)
-    if episode is None:  # somebody forgot it just now
-        raise InvalidValue("episode", name, "must be the number or the id of a stored one")
-    del entry
-    gains = returns([step.reward for step in episode.steps], gamma)
+    entry = found(memory, name)
+    episode = memory.get(entry.id)
+    if episode is None:
+        raise gone(name)
     if json:
-        as_json(_steps_plain(episode, gains.tolist()[:limit]))
+        typer.echo(codec.dumps(episode))
         return
-    _steps(episode, gains.tolist(), limit, gamma)
+    gains = returns([step.reward for step in episode.steps], gamma)
+    judged = any(step.judged is not None for step in episode.steps)
+    columns = ["step", "action", "reward", "return", "before", "after", "changed", "state"]
+    columns[3:3] = ["judged"] if judged else []
+    rows = []
+    for t, step in enumerate(episode.steps[:limit]):
+        cells: dict[str, str | Line] = {
+            "step": str(t),
+            "action": one_line(step.action, 32),
+            "reward": f"{step.reward:g}",
+            "judged": "" if step.judged is None else f"{step.judged:g}",
+            "return": f"{gains[t]:.3f}",
+            "before": f"{step.before[step.action]:.1%}",
+            "after": f"{step.after[step.action]:.1%}",
+            "changed": "yes" if step.changed else "",
+            "state": one_line(whereabouts(step.state), 60),
+        }
+        rows.append([cells[column] for column in columns])
+    screen = console()
+    status = "" if entry.present else f", {_why(entry)}"
+    screen.print(
+        clean(f"episode {entry.number}, {entry.id} of {entry.task}, gamma {gamma:g}{status}"),
+        soft_wrap=True,
+    )
+    screen.print(facts(sorted(episode.provenance.items())))
+    screen.print()
+    screen.print(table(columns, rows))
+    if len(episode.steps) > limit:
+        screen.print(f"... and {len(episode.steps) - limit} more: --limit shows them")
+
+
+def neighbours(
+    path: Address,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TEXT", help="A field of the state; repeatable."),
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER|ID", help="Take the state of a step of this episode."),
+    ] = None,
+    step: Annotated[
+        int, typer.Option(help="Which step of it, from 0; a moving threshold takes it as well.")
+    ] = 0,
+    preset: Annotated[
+        str, typer.Option(help="default, paper, released or released-web.")
+    ] = "default",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Override a hyper-parameter, such as --set k=5."
+        ),
+    ] = None,
+    credit: Annotated[str, typer.Option(help="What returns are of: reward, judged, mixed.")] = (
+        "reward"
+    ),
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
+    """Say what would be retrieved in a state, and how near it is; nothing is changed."""
+    count("limit", limit, least=1)
+    count("step", step)
+    chosen = resolve(preset, parse_overrides(settings or []))
+    if credit not in get_args(Signal):
+        raise InvalidValue("credit", credit, f"must be one of {', '.join(get_args(Signal))}")
+    if (of is None) == (not state):
+        raise InvalidValue("state", state or of, "must be given by --state, or else by --of")
+    with interruptible("nothing was changed"), opened(path, readonly=True) as memory:
+        query = _fields(state or []) if of is None else _state_of(memory, of, step)
+        with work_display("reading the memory"):
+            learner = Learner(memory, chosen, frozen=True, credit=cast("Signal", credit))
+            with closing(learner):
+                near = learner.retrieve(query, step)
+    if json:
+        as_json([_experience(one) for one in near])
+        return
+    screen = console()
+    screen.print(facts((name, one_line(held, 300).plain) for name, held in query.items()))
+    screen.print()
+    if near:
+        _list_neighbours(near, limit)
+        return
+    say(f"nothing is similar enough under preset {preset}; --set threshold=0 shows the nearest")
+
+
+def _list_neighbours(near: Sequence[Experience], limit: int) -> None:
+    screen = console()
+    wide = screen.width >= _WIDE
+    columns = ["similarity", "return", "action", "id", "step", "state"]
+    columns[5:5] = ["task", "source"] if wide else []
+    rows = []
+    for one in near[:limit]:
+        cells: dict[str, str | Line] = {
+            "similarity": f"{one.similarity:.3f}",
+            "return": f"{one.return_:.3g}",
+            "action": one_line(one.action, 32),
+            "id": clean(one.episode),
+            "step": str(one.t),
+            "task": one_line(one.task, 24),
+            "source": one_line(source_of(one.provenance), 24),
+            "state": one_line(whereabouts(one.state), 60),
+        }
+        rows.append([cells[column] for column in columns])
+    screen.print(table(columns, rows))
+    if len(near) > limit:
+        screen.print(f"... and {len(near) - limit} more: --limit shows them")
+
+
+def _fields(given: Sequence[str]) -> State:
+    """Return a state from texts "name=text"."""
+    read: dict[str, str] = {}
+    for field in given:
+        name, equals, value = field.partition("=")
+        if not equals or not name or name in read:
+            raise InvalidValue("--state", field, "must be NAME=TEXT, each name once")
+        read[text("name of a field", name)] = text(name, value)
+    return State(**read)
+
+
+def _state_of(memory: Governed, name: str, t: int) -> State:
+    episode = memory.get(found(memory, name).id)
+    if episode is None:
+        raise gone(name)
+    if t >= len(episode.steps):
+        raise InvalidValue("step", t, f"must be one of its {len(episode.steps)}, from 0")
+    return episode.steps[t].state
+
+
+def _experience(one: Experience) -> dict[str, Any]:
+    """Return a neighbour as JSON values."""
+    return {
+        "similarity": one.similarity,
+        "return": one.return_,
+        "action": one.action,
+        "episode": one.episode,
+        "step": one.t,
+        "task": one.task,
+        "source": source_of(one.provenance),
+        "provenance": dict(one.provenance),
+        "state": dict(one.state),
+    }
+
+
+def snapshots(path: Address, json: Json = False) -> None:
+    """List the snapshots of a memory, oldest first."""
+    with interruptible("nothing was changed"), opened(path, readonly=True) as memory:
+        found = memory.snapshots()
+    if json:
+        as_json([asdict(one) for one in found])
+    elif found:
+        rows = [(clean(one.name), when(one.made), f"{one.episodes:,}") for one in found]
+        console().print(table(("snapshot", "made", "episodes"), rows))
+    else:
+        console().print("no snapshot: jitrl memory snapshot MEMORY NAME makes one")
+
+
+def diff(
+    path: Address,
+    old: Annotated[str, typer.Argument(help="A snapshot.")],
+    new: Annotated[
+        str | None, typer.Argument(help="Another one.", show_default="what is present now")
+    ] = None,
+    limit: Limit = 20,
+    json: Json = False,
+) -> None:
+    """List the episodes that one snapshot names and another, or the memory as it is, does not."""
+    count("limit", limit, least=1)
+    with interruptible("nothing was changed"), opened(path, readonly=True) as memory:
+        changed = memory.diff(old, new)
+        wanted = {*changed.added, *changed.removed}
+        with work_display("reading the catalogue"):
+            entries = {one.id: one for one in memory.catalogue() if one.id in wanted}
+    if json:
+        as_json(asdict(changed))
+        return
+    screen = console()
+    now = "what is present now" if new is None else repr(new)
+    for ids, what in (
+        (changed.added, f"in {now} and not in {old!r}"),
+        (changed.removed, f"in {old!r} and not in {now}"),
+    ):
+        screen.print(clean(f"{many(len(ids), 'episode')} {what}"), soft_wrap=True)
+        if ids:
+            _list([entries[id] for id in ids[:limit] if id in entries], True)
+        if len(ids) > limit:
+            screen.print(f"... and {len(ids) - limit} more: --limit shows them")
+
+
+def verify(path: Address, json: Json = False) -> None:
+    """Check every checksum and every invariant; exit code 1 where something is wrong."""
+    with (
+        interruptible("nothing was changed, and what was looked at so far is not told"),
+        opened(path, readonly=True) as memory,
+        work_display("reading the memory") as progress,
+    ):
+        findings = list(memory.verify(progress))
+        ids = {one.number: _id(memory, one.number) for one in findings if one.number is not None}
+    if json:
+        as_json([asdict(one) for one in findings])
+    elif not findings:
+        console().print("sound: every checksum and every invariant holds")
+    else:
+        rows = [
+            (
+                clean(one.what),
+                *(("", "") if one.number is None else (str(one.number), clean(ids[one.number]))),
+                "lost" if one.lost else "can be mended",
+            )
+            for one in findings
+        ]
+        console().print(table(("what is wrong", "number", "id", "and then"), rows))
+        tell(f"jitrl: {many(len(findings), 'finding')}: {repairing(path)}")
+    if findings:
+        raise typer.Exit(1)
+
+
+def _id(memory: Governed, number: int) -> str:
+    """Return the id of an episode, "" where that is lost as well."""
+    try:
+        head = memory.heads([number]).get(number)
+    except NotAMemory:
+        return ""
+    return "" if head is None else head.id

@@ -30,6 +30,7 @@ _TEXTS = (
     "and then",
 )
 _NUMBERS = ("number", "step", "similarity")
+_ID = 36  # characters of an id that stay on one line: it is there to be copied
 _INPUT = (InvalidValue, BadRun, NotAMemory, NewerMemory, BadPack)
 
 
@@ -60,13 +61,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     Where the screen is narrow texts give way, not numbers.
     """
     result = Table(box=None, pad_edge=False, header_style="bold")
+    cells = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     for i, column in enumerate(columns):
         left = column in _TEXTS or (i == 0 and column not in _NUMBERS)
+        longest = max((row[i].cell_len for row in cells), default=0)
         result.add_column(
-            column, justify="left" if left else "right", overflow="fold", no_wrap=not left
+            column,
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=not left,
+            min_width=min(longest, _ID) if column == "id" else None,
         )
-    for row in rows:
-        result.add_row(*(clean(cell) if isinstance(cell, str) else cell for cell in row))
+    for row in cells:
+        result.add_row(*row)
     return result
 
 
@@ -87,19 +94,16 @@ def many(count: int, name: str) -> str:
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
-def size(count: float) -> str:
+def in_bytes(count: float) -> str:
     """Return a number of bytes as people read it.
 
-    >>> size(812), size(81_234_567)
+    >>> in_bytes(812), in_bytes(81_234_567)
     ('812 bytes', '81.2 MB')
     """
-    if count < 1000:
-        return f"{count:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.5:
-            break
-    return f"{count:.3g} {unit}"
+    for unit, bytes in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= bytes:
+            return f"{count / bytes:.1f} {unit}"
+    return f"{count:.0f} bytes"
 
 
 def when(stored: str) -> str:
@@ -109,6 +113,11 @@ def when(stored: str) -> str:
     '2026-11-24 12:00:00'
     """
     return stored[:19].replace("T", " ")
+
+
+def whereabouts(state: Mapping[str, str]) -> str:
+    """Return the field of a state that tells best where it is."""
+    return state.get("room") or next(iter(state.values()), "")
 
 
 def as_json(value: object) -> None:
@@ -124,6 +133,11 @@ def facts(rows: Iterable[tuple[str, str]]) -> Table:
     for name, value in rows:
         result.add_row(name, clean(value))
     return result
+
+
+def say(message: str) -> None:
+    """Write a line to stdout; the screen may wrap it, we do not."""
+    console().print(clean(message), soft_wrap=True)
 
 
 def tell(message: str) -> None:

@@ -150,7 +150,7 @@ class Governance(Seam):
 
     def size(self) -> Size:
         """Return how much room the memory takes; see `jitrl.memory.Governed.size`."""
-        with self._look() as db:
+        with self.look() as db:
             states = tables.count_states(db)
         return Size(states, self._bytes())
 
