@@ -27,6 +27,7 @@ from jitrl.credit import Credit, Signal
 from jitrl.errors import InvalidValue
 from jitrl.live import LiveEpisode
 from jitrl.memory import Cut, Index, Memory, SqliteMemory, View
+from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
@@ -54,6 +55,8 @@ class Learner:
     judge_weight  in [0, 1e6], for "mixed"
     judged_range  (lowest, highest) score: remembered ones are clipped to it
     provenance    name -> text, stored with every episode: world, model, run ...
+    redaction     takes secrets out of states before they are compared, and out of episodes before
+                  they are stored; None for nothing. A Memory brings its own (`Memory.redaction`)
     clock         seconds since the epoch, for the time stored with an episode
     overrides     hyper-parameters of the preset by name: beta=, gamma=, k=, kl_budget=, fields= ...
 
@@ -76,6 +79,7 @@ class Learner:
         judge_weight: float = 1.0,
         judged_range: tuple[float, float] | None = None,
         provenance: Mapping[str, str] | None = None,
+        redaction: Redaction | None = DEFAULT,
         clock: Callable[[], float] = time.time,
         **overrides: object,
     ) -> None:
@@ -90,9 +94,13 @@ class Learner:
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
-            memory = SqliteMemory(memory, durability=durability, readonly=readonly)
+            memory = SqliteMemory(
+                memory, durability=durability, readonly=readonly, redaction=redaction
+            )
         elif not callable(getattr(memory, "changes", None)):
             raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
+        elif redaction not in (DEFAULT, memory.redaction):
+            raise InvalidValue("redaction", redaction, "must be left out: the Memory has its own")
         self.memory: Memory = memory
         self._lock = threading.RLock()
         self._index = Index(self.memory, self.preset.fields, self._returns)
@@ -121,6 +129,8 @@ class Learner:
         """
         task = text("task", task)
         id = uuid.uuid4().hex if id is None else text("id", id)
+        if self.memory.redaction is not None:
+            self.memory.redaction.id(id)
         provenance = self.provenance | texts("provenance", provenance or {})
         with self._lock:
             view = self._index.refresh()
@@ -155,7 +165,12 @@ class Learner:
 
     def retrieve(self, state: State, t: int = 0) -> list[Experience]:
         """Return what would be retrieved in `state` at step t of an episode that began now."""
-        return self.neighbours(state, t, self._index.refresh())
+        return self.neighbours(self.redacted(state), t, self._index.refresh())
+
+    def redacted(self, state: State) -> State:
+        """Return the state as it would be stored: so looks what is remembered of it."""
+        redaction = self.memory.redaction
+        return state if redaction is None else redaction.state(state)
 
     def store(self, episode: Episode) -> None:
         """Append an episode to the memory, unless it is frozen; durable on return."""

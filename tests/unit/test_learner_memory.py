@@ -106,6 +106,7 @@ class Listed:
     """Somebody else's memory."""
 
     path = None
+    redaction = None
 
     def __init__(self):
         self.held = []

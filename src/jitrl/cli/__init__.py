@@ -7,6 +7,7 @@ while running, 130 after Ctrl-C.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ app.command()(play.demo)
 app.command()(play.judge)
 app.command()(look.report)
 app.command()(look.explain)
-for panel, commands in {
+_OF_A_MEMORY: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (
         memory.stats,
         memory.show,
@@ -53,7 +54,8 @@ for panel, commands in {
         upkeep.merge,
         upkeep.vacuum,
     ),
-}.items():
+}
+for panel, commands in _OF_A_MEMORY.items():
     for command in commands:
         memory_app.command(command.__name__.strip("_"), rich_help_panel=panel)(command)
 models_app = typer.Typer(help="Look at language models.", no_args_is_help=True)

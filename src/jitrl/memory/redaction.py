@@ -170,19 +170,22 @@ class Redaction:
         """Return an episode without secrets in states, actions, task and provenance.
 
         Of actions that become equal the probabilities are added. Raises InvalidValue for an id that
-        holds a secret.
+        holds a secret, or an episode that holds something else where a text should be.
         """
         self.id(episode.id)
-        if not self._wanted(set(_texts(episode))):
-            return episode
-        final = episode.final_state
-        return replace(
-            episode,
-            task=self.text(episode.task),
-            steps=tuple(self._step(step) for step in episode.steps),
-            final_state=None if final is None else self.state(final),
-            provenance={name: self.text(held) for name, held in episode.provenance.items()},
-        )
+        try:
+            if not self._wanted(set(_texts(episode))):
+                return episode
+            final = episode.final_state
+            return replace(
+                episode,
+                task=self.text(episode.task),
+                steps=tuple(self._step(step) for step in episode.steps),
+                final_state=None if final is None else self.state(final),
+                provenance={name: self.text(held) for name, held in episode.provenance.items()},
+            )
+        except (TypeError, AttributeError) as error:
+            raise InvalidValue("episode", episode.id, f"must hold texts ({error})") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Redaction):

@@ -69,7 +69,7 @@ class SqliteMemory(SqlMemory):
             raise InvalidValue("durability", durability, 'must be "process" or "power"')
         self.path = None if path is None else os.fspath(path)
         self._clock = clock
-        self._redaction = redaction
+        self.redaction = redaction
         self._readonly = readonly
         self._lock = threading.RLock()
         self._pid = os.getpid()

@@ -30,15 +30,15 @@ class SqlMemory(Governance):
     """The part of `jitrl.memory.Memory` that all databases share; see there.
 
     A back end offers what `jitrl.memory.seam.Seam` asks for, and sets `path`, `_clock` and
-    `_redaction`.
+    `redaction`.
     """
 
-    _redaction: Redaction | None = None
+    redaction: Redaction | None = None
 
     def append(self, episode: Episode) -> bool:
         """Store an episode in one transaction; see `jitrl.memory.Memory.append`."""
-        if self._redaction is not None:
-            episode = self._redaction.episode(episode)
+        if self.redaction is not None:
+            episode = self.redaction.episode(episode)
         packed = rows.pack(episode)
         stored = self._now()
         with self.change() as (db, held):
