@@ -11,7 +11,17 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from jitrl.errors import InvalidValue, UnknownName
-from jitrl.memory.contract import Cap, Difference, Entry, Head, Pulse, Selection, Size, Snapshot, Trail
+from jitrl.memory.contract import (
+    Cap,
+    Difference,
+    Entry,
+    Head,
+    Pulse,
+    Selection,
+    Size,
+    Snapshot,
+    Trail,
+)
 from jitrl.trust import source_of
 
 EVERYTHING = Selection()

@@ -11,10 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
-from jitrl.cli.screen import console, counted, facts, many, tell, when
+from jitrl.cli.screen import between, console, counted, facts, many, tell
 from jitrl.errors import InvalidValue, MemoryUnavailable
 from jitrl.memory import Entry, Governed, Selection, SqliteMemory
 
@@ -119,7 +118,7 @@ def meant(memory: Governed, selection: Selection) -> list[Entry]:
         ("runs", counted(Counter(one.run for one in found))),
         ("sources", counted(Counter(one.source for one in found))),
         ("tasks", counted(Counter(one.task for one in found))),
-        ("stored", f"{when(found[0].stored)} to {when(found[-1].stored)} UTC"),
+        ("stored", between([one.stored for one in found])),
     ]
     console().print(facts(shown))
     return found
@@ -134,7 +133,7 @@ def agreed(question: str, yes: bool) -> None:
     try:
         if typer.confirm(question, err=True):
             return
-    except click.Abort:
+    except typer.Abort:
         tell("jitrl: interrupted: nothing was changed")
         raise typer.Exit(130) from None
     tell("jitrl: nothing was changed")

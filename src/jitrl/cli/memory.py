@@ -33,6 +33,7 @@ from jitrl.cli.asking import (
 from jitrl.cli.progress import work_display
 from jitrl.cli.screen import (
     as_json,
+    between,
     clean,
     console,
     counted,
@@ -108,7 +109,7 @@ def _counts(entries: Iterable[Entry]) -> dict[str, Any]:
 
 def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
     cap = found["cap"]
-    stored = [when(found[name]) for name in ("first_stored", "last_stored") if found[name]]
+    stored = [found[name] for name in ("first_stored", "last_stored") if found[name]]
     return [
         ("episodes", f"{found['episodes']:,} ({found['ended']:,} ended by the world)"),
         ("present", f"{found['present']:,}: they are learned from"),
@@ -117,7 +118,7 @@ def _told(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("steps", f"{found['steps']:,}"),
         ("distinct states", f"{found['states']:,}"),
         *((name, _among(found[name])) for name in ("tasks", "runs", "sources")),
-        ("stored", f"{' to '.join(stored)} UTC" if stored else "nothing yet"),
+        ("stored", between(stored)),
         ("size", "unknown" if found["bytes"] is None else in_bytes(found["bytes"])),
         ("index", in_bytes(found["index_bytes"]) if found["index_bytes"] else "none on disk"),
         ("cap", f"{many(cap['episodes'], 'episode')}, {cap['policy']} first" if cap else "none"),
@@ -255,11 +256,8 @@ def _show_steps(memory: Governed, name: str, limit: int, gamma: float, json: boo
         rows.append([cells[column] for column in columns])
     screen = console()
     status = "" if entry.present else f", {_why(entry)}"
-    screen.print(
-        clean(f"episode {entry.number}, {entry.id} of {entry.task}, gamma {gamma:g}{status}"),
-        soft_wrap=True,
-    )
-    screen.print(facts(sorted(episode.provenance.items())))
+    say(f"episode {entry.number}, {entry.id}{status}; returns with gamma {gamma:g}")
+    screen.print(facts([("task", entry.task), *sorted(episode.provenance.items())]))
     screen.print()
     screen.print(table(columns, rows))
     if len(episode.steps) > limit:

@@ -30,6 +30,7 @@ _TEXTS = (
     "and then",
 )
 _NUMBERS = ("number", "step", "similarity")
+_TIMES = ("stored", "made")
 _ID = 36  # characters of an id that stay on one line: it is there to be copied
 _INPUT = (InvalidValue, BadRun, NotAMemory, NewerMemory, BadPack)
 
@@ -69,8 +70,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
             column,
             justify="left" if left else "right",
             overflow="fold",
-            no_wrap=not left,
-            min_width=min(longest, _ID) if column == "id" else None,
+            no_wrap=not left or column in _TIMES or (column == "id" and longest <= _ID),
         )
     for row in cells:
         result.add_row(*row)
@@ -113,6 +113,12 @@ def when(stored: str) -> str:
     '2026-11-24 12:00:00'
     """
     return stored[:19].replace("T", " ")
+
+
+def between(times: Sequence[str]) -> str:
+    """Return the first and the last of some times."""
+    ends = dict.fromkeys(when(time) for time in (*times[:1], *times[-1:]))
+    return f"{' to '.join(ends)} UTC" if ends else "nothing yet"
 
 
 def whereabouts(state: Mapping[str, str]) -> str:

@@ -145,7 +145,7 @@ class SqliteMemory(SqlMemory):
         if self.path is None:
             return None
         found = 0
-        for end in ("", "-wal", "-shm"):
+        for end in ("", "-wal"):
             with suppress(FileNotFoundError):
                 found += Path(self.path + end).stat().st_size
         return found
