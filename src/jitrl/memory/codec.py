@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from jitrl.checks import count, finite, text
 from jitrl.errors import InvalidValue
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 def dumps(episode: Episode) -> str:
-    """Return an episode as one line, without a line break; equal episodes, equal lines.
+    """Return an episode as one line, without a line break; names keep their order.
 
     Raises InvalidValue for what `loads` would refuse.
     """
@@ -32,9 +32,7 @@ def dumps(episode: Episode) -> str:
         "final_state": _or_none(_texts, "final_state", episode.final_state),
         "provenance": _texts("provenance", episode.provenance),
     }
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def loads(line: str | bytes) -> Episode:
@@ -57,13 +55,13 @@ def loads(line: str | bytes) -> Episode:
 
 
 def strict(line: str | bytes) -> object:
-    """Return what a JSON text says; raises InvalidValue for nan, a key twice, or no JSON."""
+    """Return what a JSON text says; raises InvalidValue for a key twice, or what is no JSON.
+
+    A number may be nan or infinite: whoever takes it checks it, and knows its place.
+    """
     try:
-        return json.loads(
-            line.decode() if isinstance(line, bytes) else line,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-        )
+        text = line.decode() if isinstance(line, bytes) else line
+        return json.loads(text, object_pairs_hook=_object)
     except InvalidValue:
         raise
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError, too
@@ -147,7 +145,3 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise InvalidValue("key", twice, "must be there once in an object")
     return held
-
-
-def _constant(name: str) -> NoReturn:
-    raise InvalidValue("number", name, "must be finite")
