@@ -15,7 +15,9 @@ import typer
 
 from jitrl.cli.screen import between, console, counted, facts, many, tell
 from jitrl.errors import InvalidValue, MemoryUnavailable
-from jitrl.memory import Entry, Governed, Selection, SqliteMemory
+from jitrl.memory import Entry, Governed, Selection
+from jitrl.memory import open as open_memory
+from jitrl.memory.address import remote
 
 Address = Annotated[
     str, typer.Argument(metavar="MEMORY", help="Its file, or postgresql://HOST/DATABASE.")
@@ -23,7 +25,6 @@ Address = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is meant, and change nothing.")]
-_URLS = ("postgresql://", "postgres://")
 
 
 def _meant(flag: str, help: str) -> Any:
@@ -44,7 +45,7 @@ def opened(address: str, *, readonly: bool = False, create: bool = False) -> Ite
     """Hold a memory open; one that is not there is made only with `create`."""
     if not (readonly or create):
         _must_exist(address)
-    memory = _open(address, readonly=readonly)
+    memory = open_memory(address, readonly=readonly)
     try:
         yield memory
     finally:
@@ -52,14 +53,10 @@ def opened(address: str, *, readonly: bool = False, create: bool = False) -> Ite
 
 
 def _must_exist(address: str) -> None:
-    if address.startswith(_URLS):
-        _open(address, readonly=True).close()
+    if remote(address):
+        open_memory(address, readonly=True).close()
     elif not Path(address).exists():
         raise MemoryUnavailable(f"no memory at {address!r}: check the path")
-
-
-def _open(address: str, *, readonly: bool) -> Governed:
-    return SqliteMemory(address, readonly=readonly)
 
 
 @contextmanager
@@ -96,7 +93,7 @@ def gone(name: str) -> InvalidValue:
 
 def repairing(address: str) -> str:
     """Return the remedy for a damaged memory, as a command."""
-    if address.startswith(_URLS):
+    if remote(address):
         return "restore a backup"
     return f"save what is whole: jitrl memory repair {shlex.quote(address)}"
 

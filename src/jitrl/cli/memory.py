@@ -51,6 +51,7 @@ from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, NotAMemory
 from jitrl.learner import Learner
 from jitrl.memory import Entry, Governed, Selection, codec
+from jitrl.memory.address import shown
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns
@@ -78,7 +79,7 @@ def stats(path: Address, json: Json = False) -> None:
     if json:
         as_json(found)
         return
-    console().print(facts([("memory", path), *_told(found)]))
+    console().print(facts([("memory", shown(path)), *_told(found)]))
 
 
 def _counts(entries: Iterable[Entry]) -> dict[str, Any]:

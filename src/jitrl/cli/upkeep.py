@@ -25,6 +25,7 @@ from jitrl.cli.progress import work_display
 from jitrl.cli.screen import console, facts, in_bytes, many, say, tell
 from jitrl.errors import BadPack
 from jitrl.memory import Selection
+from jitrl.memory.address import shown
 from jitrl.memory.merge import Imported
 from jitrl.memory.merge import merge as add_all
 from jitrl.memory.pack import Limits, import_pack
@@ -81,7 +82,7 @@ def import_(
     limits = Limits(bytes=max_bytes, episodes=max_episodes)
     refused = 0
     with (
-        interruptible(_again("import", path, *map(str, packs))),
+        interruptible(_again("import", shown(path), *map(str, packs))),
         opened(path, create=True) as memory,
     ):
         for pack in packs:
@@ -107,7 +108,7 @@ def merge(
 ) -> None:
     """Add the present episodes of another memory, with their provenance."""
     with (
-        interruptible(_again("merge", path, other)),
+        interruptible(_again("merge", shown(path), shown(other))),
         opened(other, readonly=True) as source,
         opened(path) as memory,
         work_display("reading the other memory") as progress,

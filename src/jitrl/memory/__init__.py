@@ -17,6 +17,7 @@ from jitrl.memory.contract import (
     Trail,
 )
 from jitrl.memory.index import Cut, Index, ReturnsRule, View
+from jitrl.memory.opening import open
 from jitrl.memory.redaction import Redaction
 from jitrl.memory.sqlite import SqliteMemory
 
@@ -39,4 +40,5 @@ __all__ = [
     "SqliteMemory",
     "Trail",
     "View",
+    "open",
 ]

@@ -141,7 +141,7 @@ class SqliteMemory(SqlMemory):
             found = self._connection().execute("PRAGMA integrity_check").fetchall()
         return [text for (text,) in found if text != "ok"]
 
-    def _bytes(self) -> int | None:
+    def _bytes(self, _: Sql) -> int | None:
         if self.path is None:
             return None
         found = 0
