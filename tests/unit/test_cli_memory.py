@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_kit import EPISODES, Cli, command_line, complaint, episode, fill, ids, step, told
+from memory_cli_kit import EPISODES, Cli, command_line, complaint, episode, fill, ids, step, told
 
 from jitrl import Learner, State
 from jitrl.memory import Selection, SqliteMemory, codec

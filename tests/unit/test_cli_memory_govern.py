@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
+from memory_cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
 
 from jitrl.memory import SqliteMemory
 

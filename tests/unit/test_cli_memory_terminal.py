@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_kit import episode, fill, present, step, terminal
+from memory_cli_kit import episode, fill, present, step, terminal
 
 from jitrl.memory import SqliteMemory, pack
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
+from memory_cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 

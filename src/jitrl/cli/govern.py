@@ -83,7 +83,7 @@ def rollback(
             f"{many(len(changed.added), 'episode')} present again"
         )
         if keep is not None:
-            say(f"to come back: {_command('rollback', path, keep)}")
+            say(f"to come back: {_command('rollback', shown(path), keep)}")
 
 
 def quarantine(
@@ -171,7 +171,7 @@ def _forgotten(memory: Governed, selection: Selection, path: str) -> str:
         return "nothing was forgotten"
     return (
         "the episodes are deleted, but what they said may still be in free pages: "
-        f"{_command('vacuum', path)}"
+        f"{_command('vacuum', shown(path))}"
     )
 
 
