@@ -65,9 +65,7 @@ SELECTIONS = st.one_of(
     st.builds(Selection, until=MOMENTS, run=st.sampled_from(["r1", ""])),
     st.builds(Selection, text=NEEDLES, task=TASKS),
 )
-CAPS = st.builds(
-    Cap, st.integers(1, 12), st.sampled_from(["oldest", "least-useful", "per-state"])
-)
+CAPS = st.builds(Cap, st.integers(1, 12), st.sampled_from(["oldest", "least-useful", "per-state"]))
 
 
 def at(seconds):

@@ -6,14 +6,14 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jitrl.cli.screen import between, console, counted, facts, many, tell
+from jitrl.cli.screen import between, console, counted, facts, many, said, tell
 from jitrl.errors import InvalidValue, MemoryUnavailable
 from jitrl.memory import Entry, Governed, Selection
 from jitrl.memory import open as open_memory
@@ -45,11 +45,8 @@ def opened(address: str, *, readonly: bool = False, create: bool = False) -> Ite
     """Hold a memory open; one that is not there is made only with `create`."""
     if not (readonly or create):
         _must_exist(address)
-    memory = open_memory(address, readonly=readonly)
-    try:
+    with said(), closing(open_memory(address, readonly=readonly)) as memory:
         yield memory
-    finally:
-        memory.close()
 
 
 def _must_exist(address: str) -> None:

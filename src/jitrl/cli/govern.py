@@ -27,6 +27,7 @@ from jitrl.cli.progress import work_display
 from jitrl.cli.screen import many, say
 from jitrl.errors import InvalidValue
 from jitrl.memory import Cap, Governed, Selection
+from jitrl.memory.address import shown
 from jitrl.memory.contract import Policy
 
 _NOTHING = "nothing was changed"

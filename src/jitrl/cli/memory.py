@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +50,7 @@ from jitrl.cli.screen import (
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, NotAMemory
 from jitrl.learner import Learner
-from jitrl.memory import Entry, Governed, Selection, codec
+from jitrl.memory import Entry, Finding, Governed, Selection, codec
 from jitrl.memory.address import shown
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
@@ -430,24 +430,34 @@ def verify(path: Address, json: Json = False) -> None:
         work_display("reading the memory") as progress,
     ):
         findings = list(memory.verify(progress))
-        ids = {one.number: _id(memory, one.number) for one in findings if one.number is not None}
+        ids = ids_of(memory, findings)
     if json:
         as_json([asdict(one) for one in findings])
     elif not findings:
         console().print("sound: every checksum and every invariant holds")
     else:
-        rows = [
-            (
-                clean(one.what),
-                *(("", "") if one.number is None else (str(one.number), clean(ids[one.number]))),
-                "lost" if one.lost else "can be mended",
-            )
-            for one in findings
-        ]
-        console().print(table(("what is wrong", "number", "id", "and then"), rows))
+        list_findings(findings, ids, "can be mended")
         tell(f"jitrl: {many(len(findings), 'finding')}: {repairing(path)}")
     if findings:
         raise typer.Exit(1)
+
+
+def list_findings(findings: Sequence[Finding], ids: Mapping[int, str], otherwise: str) -> None:
+    """Print what is wrong, and whether it is lost."""
+    rows = [
+        (
+            clean(one.what),
+            *(("", "") if one.number is None else (str(one.number), clean(ids[one.number]))),
+            "lost" if one.lost else otherwise,
+        )
+        for one in findings
+    ]
+    console().print(table(("what is wrong", "number", "id", "and then"), rows))
+
+
+def ids_of(memory: Governed, findings: Sequence[Finding]) -> dict[int, str]:
+    """Return the ids of the episodes that findings are about, "" for those that are lost."""
+    return {one.number: _id(memory, one.number) for one in findings if one.number is not None}
 
 
 def _id(memory: Governed, number: int) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -150,6 +152,23 @@ def tell(message: str) -> None:
     """Write one line to stderr."""
     line = " ".join(clean(message).plain.split())
     Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True).print(line)
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Show what the library warns of, a line each, on stderr."""
+    handler = _Lines(logging.WARNING)
+    root = logging.getLogger("jitrl")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(f"jitrl: {record.getMessage()}")
 
 
 def failure(error: Exception) -> int | None:

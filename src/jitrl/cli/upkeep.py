@@ -137,5 +137,9 @@ def _counts(done: Imported) -> str:
 
 
 def _again(*words: str) -> Callable[[], str]:
-    command = shlex.join(["jitrl", "memory", *words])
+    command = _command(*words)
     return lambda: f"each episode is stored whole or not at all; to complete it: {command}"
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["jitrl", "memory", *words])

@@ -127,7 +127,8 @@ class SqliteMemory(SqlMemory):
             db = self._connection()
             if progress is not None:
                 progress("overwriting free pages", 0, 0)
-            db.execute("VACUUM")
+            with interruptible(db):
+                db.execute("VACUUM")
             busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
                 raise MemoryUnavailable(
@@ -138,7 +139,9 @@ class SqliteMemory(SqlMemory):
     def faults(self) -> list[str]:
         """Return what SQLite finds wrong with the file."""
         with self._errors():
-            found = self._connection().execute("PRAGMA integrity_check").fetchall()
+            db = self._connection()
+            with interruptible(db):
+                found = db.execute("PRAGMA integrity_check").fetchall()
         return [text for (text,) in found if text != "ok"]
 
     def _bytes(self, _: Sql) -> int | None:
@@ -287,6 +290,20 @@ class _OldFile:
 
     def _stamp(self) -> int:
         return int(self.db.execute("PRAGMA data_version").fetchone()[0])
+
+
+@contextmanager
+def interruptible(db: sqlite3.Connection) -> Iterator[None]:
+    """Let Ctrl-C end a statement that takes long; without, Python would not hear of it before."""
+    db.set_progress_handler(lambda: 0, 10_000)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 def _make(db: sqlite3.Connection) -> None:
