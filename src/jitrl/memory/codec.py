@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from jitrl.checks import count, finite, text
@@ -113,19 +113,25 @@ def _state(name: str, value: object) -> State:
 
 
 def _texts(name: str, value: object) -> dict[str, str]:
-    return {key: text(place, held) for key, place, held in _entries(name, value)}
+    return _each(text, name, value)
 
 
 def _numbers(name: str, value: object) -> dict[str, float]:
-    return {key: finite(place, held) for key, place, held in _entries(name, value)}
+    return _each(finite, name, value)
 
 
-def _entries(name: str, value: object) -> Iterator[tuple[str, str, object]]:
-    """Iterate over the keys of an object, the places of its values, and these."""
+def _each(of: Callable[[str, Any], _T], name: str, value: object) -> dict[str, _T]:
+    """Return an object with its keys and its values checked."""
     if not isinstance(value, Mapping):
         raise InvalidValue(name, value, "must be an object")
+    found = {}
     for key, held in value.items():
-        yield text(f"name in {name}", key), f"{name}[{key[:40]!r}]", held
+        text(f"a name in {name}", key)
+        try:
+            found[key] = of(name, held)
+        except InvalidValue as error:
+            raise InvalidValue(f"{name}[{key[:40]!r}]", error.value, error.rule) from error
+    return found
 
 
 def _or_none(of: Callable[[str, Any], _T], name: str, value: object) -> _T | None:

@@ -47,16 +47,17 @@ def add(
     refuse  makes the error for an episode that cannot be stored beside what is there
     """
     tell = progress or _untold
+    there = bytearray()
     for done, episode in enumerate(read(), 1):
-        _held(memory, episode, refuse)
+        there.append(_held(memory, episode, refuse))
         tell("checked", done, total)
     stored = skipped = 0
-    for episode in read():
-        if _held(memory, episode, refuse) or not memory.append(episode):
-            _held(memory, episode, refuse)  # somebody may have stored another one just now
-            skipped += 1
-        else:
+    for held, episode in zip(there, read(), strict=False):
+        if not held and memory.append(episode):
             stored += 1
+        else:
+            held or _held(memory, episode, refuse)  # somebody may have stored another just now
+            skipped += 1
         tell("stored", stored + skipped, total)
     return Imported(stored, skipped)
 

@@ -99,6 +99,8 @@ def export(
     episodes and an equal time make equal bytes. Raises StoreError where it cannot be written, or an
     episode holds what a pack cannot.
     """
+    if "\0" in os.fspath(path):
+        raise InvalidValue("path", path, "must not hold a NUL character")
     target = Path(path)
     part = target.with_name(f".{target.name}.{uuid4().hex}.part")
     try:

@@ -285,6 +285,8 @@ def test_a_pack_that_cannot_be_written_leaves_what_was_there(tmp_path, path, mon
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(StoreError, match="No such file"):
         export(plain(), tmp_path / "no" / "some.pack")
+    with pytest.raises(InvalidValue, match="NUL"):
+        export(plain(), "a\0b")
 
 
 def test_an_interrupted_export_leaves_nothing(tmp_path, path):
