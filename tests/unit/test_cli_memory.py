@@ -228,6 +228,23 @@ def test_damage_is_listed_with_the_episode_and_the_remedy(cli: Cli) -> None:
     assert any((one["number"], one["lost"]) == (2, True) for one in json.loads(out))
 
 
+def test_damage_to_the_index_is_told_and_harmless(cli: Cli, tmp_path: Path) -> None:
+    ask = ("neighbours", "m.db", "--of", "a-1", "--step", 1, "--json")
+    before = told(cli(*ask))
+    (file,) = (tmp_path / "m.db-index").rglob("*.part")
+    assert cli("verify", "m.db")[0] == 0
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    code, out, err = cli("verify", "m.db")
+    assert (code, "is damaged" in out, "can be mended" in out) == (1, True, True)
+    assert "the memory itself is sound" in err
+    code, out, err = cli(*ask)
+    assert (code, json.loads(out)) == (0, before)
+    assert (err.startswith("jitrl: "), "built anew" in err, err.count("\n")) == (True, True, 1)
+    assert cli("verify", "m.db")[0] == 0
+
+
 def test_what_an_episode_says_cannot_control_the_terminal(cli: Cli) -> None:
     hostile = "\x1b]0;owned\x07[bold]\r\x1b[2J"
     bad = replace(step(0, hostile), action=hostile, before={hostile: 1.0}, after={hostile: 1.0})

@@ -52,6 +52,7 @@ from jitrl.errors import InvalidValue, NotAMemory
 from jitrl.learner import Learner
 from jitrl.memory import Entry, Finding, Governed, Selection, codec
 from jitrl.memory.address import shown
+from jitrl.memory.folder import verify as verify_index
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns
@@ -430,15 +431,20 @@ def verify(path: Address, json: Json = False) -> None:
         work_display("reading the memory") as progress,
     ):
         findings = list(memory.verify(progress))
+        progress("checking the index", 0, 0)
+        derived = list(verify_index(memory.beside))
         ids = ids_of(memory, findings)
     if json:
-        as_json([asdict(one) for one in findings])
-    elif not findings:
+        as_json([asdict(one) for one in (*findings, *derived)])
+    elif not (findings or derived):
         console().print("sound: every checksum and every invariant holds")
     else:
-        list_findings(findings, ids, "can be mended")
-        tell(f"jitrl: {many(len(findings), 'finding')}: {repairing(path)}")
+        list_findings([*findings, *derived], ids, "can be mended")
     if findings:
+        tell(f"jitrl: {many(len(findings), 'finding')}: {repairing(path)}")
+    elif derived:
+        tell("jitrl: the memory itself is sound; its index is built anew when it is next used")
+    if findings or derived:
         raise typer.Exit(1)
 
 

@@ -62,7 +62,7 @@ def test_forgetting_that_is_interrupted_forgets_all_or_nothing(tmp_path, at):
             [f"e-{i}" for i in range(4)],
             ["e-1", "e-3"],
         )
-        assert list(memory.verify()) == []
+        assert all("free pages" in finding.what for finding in memory.verify())
         memory.forget(Selection(run="r0"))
         assert [e.id for e in memory.episodes()] == ["e-1", "e-3"]
         assert list(memory.verify()) == []
