@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import migration, schema, seam, tables
+from jitrl.memory import migration, networks, schema, seam, swap, tables, wal
 from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.rows import Damage, Row, Value
@@ -359,6 +359,8 @@ def _target(path: Path, readonly: bool, durability: Durability) -> str:
         raise MemoryUnavailable(f"the folder of memory {str(path)!r} does not exist: create it")
     if path.exists() and not path.is_file():
         raise MemoryUnavailable(f"memory {str(path)!r} is a folder or a device: name a file")
+    networks.check(path)
+    swap.check(path)
     if not path.exists():
         _create(path, durability)
     size = path.stat().st_size
@@ -370,6 +372,7 @@ def _target(path: Path, readonly: bool, durability: Durability) -> str:
         raise MemoryUnavailable(
             f"memory {str(path)!r} is read-only: make it writable, or open it frozen"
         )
+    wal.check(path, power=durability == "power")
     target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
     log = path.with_name(f"{path.name}-wal")
     if readonly and not os.access(folder, os.W_OK) and not log.exists():
