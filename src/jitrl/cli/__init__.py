@@ -52,6 +52,7 @@ _OF_A_MEMORY: dict[str, tuple[Callable[..., None], ...]] = {
         upkeep.export,
         upkeep.import_,
         upkeep.merge,
+        upkeep.repair,
         upkeep.vacuum,
     ),
 }

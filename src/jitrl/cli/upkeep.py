@@ -21,15 +21,17 @@ from jitrl.cli.asking import (
     interruptible,
     opened,
 )
+from jitrl.cli.memory import ids_of, list_findings
 from jitrl.cli.progress import work_display
-from jitrl.cli.screen import console, facts, in_bytes, many, say, tell
-from jitrl.errors import BadPack
+from jitrl.cli.screen import console, facts, in_bytes, many, said, say, tell
+from jitrl.errors import BadPack, InvalidValue
 from jitrl.memory import Selection
-from jitrl.memory.address import shown
+from jitrl.memory.address import remote, shown
 from jitrl.memory.merge import Imported
 from jitrl.memory.merge import merge as add_all
 from jitrl.memory.pack import Limits, import_pack
 from jitrl.memory.pack import export as write_pack
+from jitrl.memory.repair import repair as save_whole
 
 Pack = Annotated[Path, typer.Argument(help="The file.")]
 
@@ -115,6 +117,33 @@ def merge(
     ):
         done = add_all(memory, source, progress)
     say(_counts(done))
+
+
+def repair(path: Address) -> None:
+    """Save what is whole of a damaged memory; exit code 1 where something was lost."""
+    if remote(path):
+        rule = "must be that of a file: restore a backup of the database"
+        raise InvalidValue("address", shown(path), rule)
+    again = _command("repair", path)
+    with (
+        said(),
+        interruptible(f"nothing of the damaged memory was deleted; to go on: {again}"),
+        work_display("reading the memory") as progress,
+    ):
+        found = save_whole(path, progress)
+    if not found:
+        say("sound: there is nothing to repair")
+        return
+    *wrong, kept = found
+    with opened(path, readonly=True) as memory:
+        list_findings(wrong, ids_of(memory, wrong), "mended")
+        whole = sum(1 for _ in memory.catalogue())
+    lost = sum(one.lost for one in wrong)
+    loss = f"{lost} of these findings are losses" if lost else "nothing was lost"
+    say(f"repaired: {many(whole, 'episode')} in it, each one whole; {loss}")
+    say(kept.what)
+    if lost:
+        raise typer.Exit(1)
 
 
 def vacuum(path: Address) -> None:
