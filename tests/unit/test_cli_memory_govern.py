@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from memory_cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
 
-from jitrl.memory import SqliteMemory
+from jitrl.memory import Selection, SqliteMemory
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 
@@ -54,6 +54,21 @@ def test_what_is_forgotten_is_gone_and_what_cannot_be_reached_is_told(
     assert (
         "no longer present, 0 episodes present again" in cli("rollback", "m.db", "all", "--yes")[1]
     )
+
+
+def test_what_an_interrupted_forget_leaves_behind_is_found_and_swept(
+    cli: Cli, tmp_path: Path
+) -> None:
+    def stop(what: str, done: int, total: int) -> None:
+        if what.startswith("overwriting"):
+            raise KeyboardInterrupt
+
+    with closing(SqliteMemory("m.db")) as memory, suppress(KeyboardInterrupt):
+        memory.forget(Selection(text="red door"), stop)
+    assert "jitrl memory vacuum m.db" in complaint(cli("verify", "m.db", "--json"), 1)
+    assert cli("vacuum", "m.db")[0] == 0
+    assert cli("verify", "m.db")[0] == 0
+    assert b"red door" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

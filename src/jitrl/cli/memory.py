@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -441,7 +442,9 @@ def verify(path: Address, json: Json = False) -> None:
     else:
         list_findings([*findings, *derived], ids, "can be mended")
     if findings:
-        tell(f"jitrl: {many(len(findings), 'finding')}: {repairing(path)}")
+        unswept = all("vacuum" in one.what for one in findings)
+        remedy = f"jitrl memory vacuum {shlex.quote(shown(path))}" if unswept else repairing(path)
+        tell(f"jitrl: {many(len(findings), 'finding')}: {remedy}")
     elif derived:
         tell("jitrl: the memory itself is sound; its index is built anew when it is next used")
     if findings or derived:

@@ -208,15 +208,13 @@ def work_display(what: str) -> Iterator[contract.Progress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen, transient=True) as progress:
-        task = progress.add_task(clean(what).plain, total=None)
-        last = what
+        tasks = {what: progress.add_task(clean(what).plain, total=None)}
 
         def told(what: str, done: int, total: int) -> None:
-            nonlocal last
-            if what != last:
-                progress.reset(task, total=total or None, description=clean(what).plain)
-                last = what
-            progress.update(task, completed=done, total=total or None)
+            if what not in tasks:  # the next part of the work takes the place of the last
+                progress.remove_task(tasks.popitem()[1])
+                tasks[what] = progress.add_task(clean(what).plain, total=None)
+            progress.update(tasks[what], completed=done, total=total or None)
 
         yield told
 

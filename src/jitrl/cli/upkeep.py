@@ -139,7 +139,9 @@ def repair(path: Address) -> None:
         list_findings(wrong, ids_of(memory, wrong), "mended")
         whole = sum(1 for _ in memory.catalogue())
     lost = sum(one.lost for one in wrong)
-    loss = f"{lost} of these findings are losses" if lost else "nothing was lost"
+    loss = (
+        f"{lost} of the above {'is' if lost == 1 else 'are'} lost" if lost else "nothing was lost"
+    )
     say(f"repaired: {many(whole, 'episode')} in it, each one whole; {loss}")
     say(kept.what)
     if lost:
