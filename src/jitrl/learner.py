@@ -49,12 +49,14 @@ class Learner:
     durability    "process" or "power": what acknowledged episodes survive
     reward_range  (lowest, highest) reward of a step; a reward outside is refused, and
                   remembered ones are clipped to it
+    return_range  (lowest, highest) return: remembered ones are clipped to it
     credit        what returns are made of: the "reward" of a step, the score that a judge gave it
                   ("judged"), or "mixed": reward + judge_weight * score. But for "reward", a step
                   without a score is left out: it is no evidence, and counts in nobody's return
     judge_weight  in [0, 1e6], for "mixed"
     judged_range  (lowest, highest) score: remembered ones are clipped to it
-    provenance    name -> text, stored with every episode: world, model, run ...
+    provenance    name -> text, stored with every episode: world, model, run ...; a learner that is
+                  given no run is one of its own
     redaction     takes secrets out of states before they are compared, and out of episodes before
                   they are stored; None for nothing. A Memory brings its own (`Memory.redaction`)
     clock         seconds since the epoch, for the time stored with an episode
@@ -75,6 +77,7 @@ class Learner:
         frozen: bool = False,
         durability: Durability = "process",
         reward_range: tuple[float, float] | None = None,
+        return_range: tuple[float, float] | None = None,
         credit: Signal = "reward",
         judge_weight: float = 1.0,
         judged_range: tuple[float, float] | None = None,
@@ -87,8 +90,9 @@ class Learner:
         self.seed = count("seed", seed)
         self.frozen = frozen
         self.reward_range = None if reward_range is None else interval("reward_range", reward_range)
+        self.return_range = None if return_range is None else interval("return_range", return_range)
         self.credit = Credit(credit, judge_weight, self.reward_range, judged_range)
-        self.provenance = texts("provenance", provenance or {})
+        self.provenance = {"run": uuid.uuid4().hex} | texts("provenance", provenance or {})
         self._clock = clock
         self.now()  # a clock that cannot be read is found out before an episode is played
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
@@ -192,4 +196,4 @@ class Learner:
         found = ~np.isnan(signals)
         result = np.full(len(signals), np.nan)
         result[found] = rule(signals[found].tolist(), gamma=self.preset.gamma)
-        return result
+        return result if self.return_range is None else np.clip(result, *self.return_range)
