@@ -9,11 +9,11 @@ from urllib.parse import unquote
 
 from jitrl.errors import MemoryUnavailable
 
-# user, password; hosts and database; parameters: none of them may hold what ends it
-_URL = re.compile(
+_HOST = r"(?:\[[^]@/?#\s]*\]|[^]\[:,@/?#\s]*)(?::\d*)?"
+_URL = re.compile(  # no part may hold what ends it: what is shown of it never holds a password
     r"(?P<start>postgres(?:ql)?://)"
     r"(?:(?P<user>[^:@/?#\s]*)(?::(?P<password>[^:@/?#\s]*))?@)?"
-    r"(?P<place>[^@?#\s]*)(?:\?(?P<parameters>[^?#\s]*))?"
+    rf"(?P<place>{_HOST}(?:,{_HOST})*(?:/[^:@/?#\s]*)?)(?:\?(?P<parameters>[^@?#\s]*))?"
 )
 _SECRETS = ("password", "sslpassword")
 

@@ -68,14 +68,14 @@ SELECT c.relname::text, obj_description(c.oid, 'pg_class'),
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND c.relkind <> 'c' AND c.relname = ANY(%b::text[])
 """
-_UNCHECKED = b"""
+_FOREIGN = b"""
 SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND c.relname = ANY(%b::text[]) AND NOT
 """
-_INDEXES = b"""
-SELECT i.indexrelid::regclass::text FROM pg_index i
-JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = current_schema() AND c.relname = ANY(%b::text[])
+_KEYS = b"""
+SELECT c.relname::text FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indrelid = c.oid
+WHERE n.nspname = current_schema() AND i.indisprimary AND i.indisvalid
 """
 _SIZE = f"""
 SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
@@ -186,24 +186,10 @@ class PostgresMemory(SqlMemory):
             self._run(lambda table=table: self._rewrite(table))  # type: ignore[misc]
 
     def faults(self) -> list[str]:
-        """Return what the server finds wrong with the indexes, if it has the extension amcheck."""
-        found: list[str] = []
-        check = "bt_index_check(regclass, boolean)"
+        """Return the tables whose primary key is missing, or waits to be built anew."""
         with self._errors():
-            db = self._connection()
-            usable = (
-                b"SELECT to_regprocedure(%b) IS NOT NULL AND has_function_privilege(%b, 'EXECUTE')"
-            )
-            known = db.execute(b"SELECT to_regprocedure(%b) IS NOT NULL", [check]).fetchone()
-            if known != (True,) or db.execute(usable, [check, check]).fetchone() != (True,):
-                return found
-            for (index,) in db.execute(_INDEXES, [list(TABLES)]).fetchall():
-                try:
-                    with db.transaction():
-                        db.execute(b"SELECT bt_index_check(%b::regclass, true)", [index])
-                except psycopg.errors.InternalError as error:
-                    found.append(" ".join(str(error).split()))
-        return found
+            keyed = {name for (name,) in self._connection().execute(_KEYS).fetchall()}
+        return [f"table {name} has no valid primary key" for name in TABLES if name not in keyed]
 
     def _bytes(self, db: Sql) -> int | None:
         return int(db.execute(_SIZE)[0][0])
@@ -355,7 +341,7 @@ class PostgresMemory(SqlMemory):
             mine = b"pg_has_role(c.relowner, 'USAGE')"
             if db.info.server_version >= 170000:
                 mine = b"(" + mine + b" OR has_table_privilege(c.oid, 'MAINTAIN'))"
-            others = db.execute(_UNCHECKED + mine, [list(TABLES)]).fetchall()
+            others = db.execute(_FOREIGN + mine, [list(TABLES)]).fetchall()
         if others:
             raise MemoryUnavailable(
                 f"memory {self._name}: what was deleted is no longer in the memory, but still in "
