@@ -20,7 +20,6 @@ from jitrl.memory.contract import Finding, Progress
 from jitrl.memory.pages import images
 from jitrl.memory.rebuild import Rebuild
 from jitrl.memory.salvage import Salvage
-from jitrl.memory.seam import one_line
 from jitrl.memory.sqlite import SqliteMemory
 
 _LOCKS = (512, 0x40000000)
@@ -69,7 +68,7 @@ def _found(path: Path, progress: Progress | None) -> list[Finding]:
         with closing(SqliteMemory(path, readonly=True)) as memory:
             return list(memory.verify(progress))
     except NotAMemory as error:
-        return [Finding(f"it is damaged: {one_line(str(error.__cause__ or error))}")]
+        return [Finding(f"it is damaged: {_short(error.__cause__ or error)}")]
 
 
 def _made_anew(path: Path, file: int, progress: Progress | None) -> list[Finding]:
@@ -159,3 +158,8 @@ def _errors(path: Path) -> Iterator[None]:
             f"memory {str(path)!r} could not be repaired: {error.strerror}: it is as it was: "
             "check the disk, its space and your rights"
         ) from error
+
+
+def _short(error: BaseException) -> str:
+    told = " ".join(str(error).split())
+    return told if len(told) <= 120 else f"{told[:117]}..."

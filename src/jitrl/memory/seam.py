@@ -121,15 +121,9 @@ class Seam(ABC):
 def damaged(name: str, what: str) -> str:
     """Return the message for damage."""
     return (
-        f"memory {name} is damaged ({one_line(what)}): restore a copy, or run `jitrl memory "
-        "repair` to save what is whole"
+        f"memory {name} is damaged ({what}): restore a copy, or run `jitrl memory repair` to save "
+        "what is whole"
     )
-
-
-def one_line(what: str) -> str:
-    """Return a text in one line, and not a long one: a database quotes whole tables."""
-    told = " ".join(what.split())
-    return told if len(told) <= 200 else f"{told[:197]}..."
 
 
 def closed(name: str) -> MemoryUnavailable:

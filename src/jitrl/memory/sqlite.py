@@ -129,12 +129,14 @@ class SqliteMemory(SqlMemory):
         with self._errors():
             db = self._connection()
             _long(db, "VACUUM", "writing the file anew", progress)
-            ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            if busy:
-                raise MemoryUnavailable(
-                    f"memory {self._name}: what was deleted is no longer in the memory, but a "
-                    "reader still keeps it in the files: end that one, and vacuum the memory"
-                )
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                if time.monotonic() > deadline:
+                    raise MemoryUnavailable(
+                        f"memory {self._name}: what was deleted is no longer in the memory, but a "
+                        "reader still keeps it in the files: end that one, and vacuum the memory"
+                    )
+                time.sleep(0.005)  # SQLite waits for readers, but not for another checkpoint
 
     def faults(self, progress: Progress | None) -> list[str]:
         """Return what SQLite finds wrong with the file."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from damage_kit import Bench, answers, copied, fill, flipped, seeds, wrong
@@ -13,6 +15,14 @@ from jitrl.memory import SqliteMemory, wal
 from jitrl.memory.repair import repair
 
 PAGE = 4096
+
+
+@pytest.fixture
+def quick():
+    """A folder where nobody waits for a disk."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +67,7 @@ def assert_mended(path, truth):
     Those that were lost and not named come second.
     """
     findings = repair(path)
-    assert all(finding.what and "\n" not in finding.what for finding in findings)
+    assert [f.what for f in findings if len(f.what) < 10 or "\n" in f.what] == []
     lost = lost_numbers(findings)
     with closing(SqliteMemory(path)) as memory:
         assert list(memory.verify()) == []
@@ -74,25 +84,25 @@ def assert_mended(path, truth):
     return findings, unnamed, were.keys() - there.keys()
 
 
-def test_a_sound_memory_is_left_as_it_is(closed, tmp_path):
-    path = Bench(closed[0], tmp_path / "m")()
+def test_a_sound_memory_is_left_as_it_is(closed, quick):
+    path = Bench(closed[0], quick / "m")()
     held = path.read_bytes()
     assert repair(path) == []
     assert path.read_bytes() == held
     assert wrong(path, closed[1]) == []
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(6))
 def test_a_flipped_bit_in_the_file_is_found_and_costs_at_most_what_shares_a_row(
-    closed, tmp_path, number
+    closed, quick, number
 ):
-    bench = Bench(closed[0], tmp_path / "m")
+    bench = Bench(closed[0], quick / "m")
     for rng in seeds(10, f"file {number} "):
         path = bench()
         where = flipped(path, rng)
         held = path.read_bytes()
-        assert wrong(copied(path, tmp_path / "open"), closed[1]) == [], (where, str(path))
-        shutil.rmtree(tmp_path / "open")
+        assert wrong(copied(path, quick / "open"), closed[1]) == [], (where, str(path))
+        shutil.rmtree(quick / "open")
         findings, unnamed, lost = assert_mended(path, closed[1])
         assert not unnamed, (where, findings)
         assert of_one_row(lost, closed[1]), (where, findings)
@@ -100,16 +110,16 @@ def test_a_flipped_bit_in_the_file_is_found_and_costs_at_most_what_shares_a_row(
             assert path.with_name("m.db.damaged-1").read_bytes() == held
 
 
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(5))
 def test_a_flipped_bit_in_the_log_is_found_and_costs_at_most_what_shares_a_row(
-    killed, tmp_path, number
+    killed, quick, number
 ):
-    bench = Bench(killed[0], tmp_path / "m")
+    bench = Bench(killed[0], quick / "m")
     for rng in seeds(6, f"log {number} "):
         path = bench()
         where = flipped(wal.log_of(path), rng)
-        assert wrong(copied(path, tmp_path / "open"), killed[1]) == [], (where, str(path))
-        shutil.rmtree(tmp_path / "open")
+        assert wrong(copied(path, quick / "open"), killed[1]) == [], (where, str(path))
+        shutil.rmtree(quick / "open")
         findings, unnamed, lost = assert_mended(path, killed[1])
         assert not unnamed, (where, findings)
         assert of_one_row(lost, killed[1]), (where, findings)
