@@ -60,7 +60,7 @@ def test_what_an_interrupted_forget_leaves_behind_is_found_and_swept(
     cli: Cli, tmp_path: Path
 ) -> None:
     def stop(what: str, done: int, total: int) -> None:
-        if what.startswith("overwriting"):
+        if what.startswith("writing the file"):
             raise KeyboardInterrupt
 
     with closing(SqliteMemory("m.db")) as memory, suppress(KeyboardInterrupt):
