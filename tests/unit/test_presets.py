@@ -104,6 +104,7 @@ OVERRIDES = {
     "k": [1, 100, None],
     "k_counts": ["states", "steps"],
     "keep_above": [0.0, 0.9, None],
+    "per_action": [1, 100, None],
     "source_share": [0.1, 1, None],
     "join": ["never", "lowest", "zero", "zero-if-positive"],
     "join_limit": [0, 5, None],

@@ -64,6 +64,13 @@ def sample(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_memory_that_ends_at_any_page_is_refused_and_left_as_it_is(path, sample, readonly):
+    for length in range(4096, len(sample), 4096):
+        path.write_bytes(sample[:length])
+        refused(path, NotAMemory, readonly=readonly)
+
+
 QUESTIONS = {
     "episodes": lambda memory: list(memory.episodes()),
     "changes": lambda memory: list(memory.changes(0)),
