@@ -27,6 +27,7 @@ from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, console, facts, failure, said, table, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.memory.address import remote
 from jitrl.models.budget import Budget
 from jitrl.models.prices import Prices
 from jitrl.worlds import World
@@ -77,8 +78,11 @@ def run(
         int, typer.Option(help="Candidates of a step: drawn, or named by the model.")
     ] = 3,
     memory: Annotated[
-        Path | None,
-        typer.Option(help="A memory to share with other runs.", show_default="in the run folder"),
+        str | None,
+        typer.Option(
+            help="A memory to share with other runs: a file, or postgresql://HOST/DATABASE.",
+            show_default="in the run folder",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -152,7 +156,7 @@ def run(
         episodes=EPISODES if episodes is None else episodes,
         steps=steps,
         proposals=proposals,
-        memory=None if memory is None else str(memory.absolute()),
+        memory=memory if memory is None or remote(memory) else str(Path(memory).absolute()),
         games=None if games is None else str(games),
         model=model,
         base_url=base_url,

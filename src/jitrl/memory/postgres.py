@@ -126,7 +126,7 @@ class PostgresMemory(SqlMemory):
         self._durability = durability
         self._readonly = readonly
         self._clock = clock
-        self._redaction = redaction
+        self.redaction = redaction
         self._patience = patience
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -185,7 +185,7 @@ class PostgresMemory(SqlMemory):
                 progress("writing the tables anew", done, len(TABLES))
             self._run(lambda table=table: self._rewrite(table))  # type: ignore[misc]
 
-    def faults(self) -> list[str]:
+    def faults(self, progress: Progress | None) -> list[str]:
         """Return the tables whose primary key is missing, or waits to be built anew."""
         with self._errors():
             keyed = {name for (name,) in self._connection().execute(_KEYS).fetchall()}

@@ -1,17 +1,18 @@
-"""One PostgreSQL server for all tests of a worker, a schema of its own for each test."""
+"""One PostgreSQL server for all tests of a worker that need one, a schema for each test."""
 
 from __future__ import annotations
 
 import itertools
 
 import pytest
-from postgres_kit import Server
 
 _COUNT = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def server():
+    from postgres_kit import Server
+
     server = Server()
     yield server
     server.remove()
