@@ -217,18 +217,17 @@ def test_a_writer_at_full_speed_raises_no_alarm(tmp_path):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE)
         with writer:
             writer.stdout.readline()
-            seen = set()
+            seen, generations = set(), set()
             try:
-                until = time.monotonic() + 2.5
-                while time.monotonic() < until:
+                while len(seen) < 12 or len(generations) < 4:  # the log was begun anew meanwhile
                     wal.check(path)
-                    seen.add(wal.witness(path))
+                    witness = wal.witness(path)
+                    if witness is not None:
+                        seen.add(witness)
+                        generations.add(witness.salts)
             finally:
                 writer.send_signal(signal.SIGKILL)
         wal.check(path)
-    generations = {witness.salts for witness in seen if witness is not None}
-    assert len(seen) > 20
-    assert len(generations) > 3  # the log was begun anew while we looked
 
 
 # --- what is damaged -----------------------------------------------------------------------------
