@@ -197,6 +197,8 @@ def _list(entries: Iterable[Entry], status: bool) -> None:
     if wide:
         columns[4:4] = ["ended"]
         columns += ["source"]
+    elif status:
+        columns.remove("stored")
     columns += ["held back"] if status else []
     rows = []
     for one in entries:

@@ -60,9 +60,11 @@ def export(
         ("episodes", f"{made.episodes:,}"),
         ("steps", f"{made.steps:,}"),
         ("size", f"{in_bytes(pack.stat().st_size)} ({in_bytes(made.bytes)} unpacked)"),
-        ("SHA-256", f"{made.sha256} (of the episodes)"),
+        ("source", f"pack:{made.sha256[:12]}, unless it is imported under another"),
+        ("SHA-256", made.sha256),
     ]
     console().print(facts(shown))
+    say("the SHA-256 is that of the episodes in it, unpacked")
 
 
 def import_(
