@@ -169,6 +169,10 @@ class Learner:
         )
         return view.neighbours(state, cut)
 
+    def retrieve(self, state: State, t: int = 0) -> list[Experience]:
+        """Return what would be retrieved in `state` at step t of an episode that began now."""
+        return self.neighbours(self.redacted(state), t, self._index.refresh())
+
     def redacted(self, state: State) -> State:
         """Return the state as it would be stored: so looks what is remembered of it."""
         redaction = self.memory.redaction

@@ -134,8 +134,7 @@ class Configuration:
 
     def resolved(self) -> Preset:
         """Return the preset with the overrides applied."""
-        given = {name: _python(name, value) for name, value in self.overrides.items()}
-        return preset(self.preset, **given)
+        return resolve(self.preset, self.overrides)
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as JSON values; `from_json` is the way back."""
@@ -193,6 +192,11 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
         except (ValueError, RecursionError):
             result[name] = text
     return result
+
+
+def resolve(name: str, overrides: Mapping[str, object]) -> Preset:
+    """Return a preset with overrides given as JSON values applied; raises InvalidValue."""
+    return preset(name, **{key: _python(key, value) for key, value in overrides.items()})
 
 
 def _python(name: str, value: object) -> object:

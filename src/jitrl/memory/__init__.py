@@ -12,6 +12,7 @@ from jitrl.memory.contract import (
     Memory,
     Pulse,
     Selection,
+    Size,
     Snapshot,
     Trail,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Redaction",
     "ReturnsRule",
     "Selection",
+    "Size",
     "Snapshot",
     "SqliteMemory",
     "Trail",

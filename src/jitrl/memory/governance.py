@@ -10,7 +10,16 @@ from dataclasses import replace
 from jitrl.checks import text
 from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
 from jitrl.memory import eviction, rows, selecting, tables, verification
-from jitrl.memory.contract import Cap, Difference, Entry, Finding, Progress, Selection, Snapshot
+from jitrl.memory.contract import (
+    Cap,
+    Difference,
+    Entry,
+    Finding,
+    Progress,
+    Selection,
+    Size,
+    Snapshot,
+)
 from jitrl.memory.rows import Line
 from jitrl.memory.schema import Sql
 from jitrl.memory.seam import Seam, transaction
@@ -159,6 +168,12 @@ class Governance(Seam):
         with self.change() as (db, held):
             held.cap = eviction.dump(cap)
             return eviction.evict(db, held)
+
+    @transaction
+    def size(self) -> Size:
+        """Return how much room the memory takes; see `jitrl.memory.Governed.size`."""
+        with self.look() as db:
+            return Size(tables.count_states(db), self._bytes(db))
 
     def verify(self, progress: Progress | None = None) -> Iterator[Finding]:
         """Check every checksum and every invariant; see `jitrl.memory.Governed.verify`."""

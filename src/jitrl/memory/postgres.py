@@ -77,6 +77,11 @@ SELECT c.relname::text FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indrelid = c.oid
 WHERE n.nspname = current_schema() AND i.indisprimary AND i.indisvalid
 """
+_SIZE = f"""
+SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND c.relname IN ({", ".join(map(repr, TABLES))})
+"""
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +190,9 @@ class PostgresMemory(SqlMemory):
         with self._errors():
             keyed = {name for (name,) in self._connection().execute(_KEYS).fetchall()}
         return [f"table {name} has no valid primary key" for name in TABLES if name not in keyed]
+
+    def _bytes(self, db: Sql) -> int | None:
+        return int(db.execute(_SIZE)[0][0])
 
     # --- connections
 

@@ -76,6 +76,10 @@ class Seam(ABC):
     def close(self) -> None:
         """Free what the memory holds; calling it twice is harmless."""
 
+    def _bytes(self, db: Sql) -> int | None:
+        """Return how many bytes it takes on disk; None where nobody can tell."""
+        return None
+
     def _run(self, call: Callable[[], T]) -> T:
         """Return what a transaction returns; a back end whose connection gets lost runs it anew."""
         return call()
