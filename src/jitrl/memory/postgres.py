@@ -38,7 +38,8 @@ from jitrl.memory.driver import (
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.rows import Damage
 from jitrl.memory.schema import SCHEMA, TABLES, Sql
-from jitrl.memory.sqlite import SCHEMA_VERSION, Durability
+from jitrl.memory.sqlite import Durability
+from jitrl.memory.sqlite_file import SCHEMA_VERSION
 from jitrl.memory.store import SqlMemory
 
 T = TypeVar("T")

@@ -9,38 +9,35 @@ import os
 import sqlite3
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import migration, networks, schema, seam, swap, tables, wal
+from jitrl.memory import migration, seam
 from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
-from jitrl.memory.rows import Damage, Row, Value
+from jitrl.memory.rows import Damage, Row
 from jitrl.memory.schema import Sql
 from jitrl.memory.seam import damaged
+from jitrl.memory.sqlite_file import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    TABLES,
+    Transaction,
+    connect,
+    make,
+    no_memory,
+    open_database,
+)
 from jitrl.memory.store import SqlMemory
 
 Durability = Literal["process", "power"]
-APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
-SCHEMA_VERSION = 3  # 1 had no `judged`, 2 no seals
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.001  # between two looks whether a lock is free
 _LOG_PAGES = 2000  # of writes, before they are moved into the file: 8 MB
 _INSTRUCTIONS = 1_000_000  # of SQLite's, between two looks at whether it was interrupted
-_SMALLEST = 512  # bytes of a database that is not empty
-_TYPES = {
-    "integer": "INTEGER",
-    "real": "REAL",
-    "text": "TEXT",
-    "bytes": "BLOB",
-    "clustered": " WITHOUT ROWID",
-}
-_SCHEMA = schema.SCHEMA.strip().format_map(_TYPES).split(";\n")
 
 
 class SqliteMemory(SqlMemory):
@@ -80,7 +77,9 @@ class SqliteMemory(SqlMemory):
         self._old: _OldFile | None = None  # what is in RAM is a copy of it
         try:
             with self._errors(), self._named():
-                self._db = _connect(self.path, readonly, durability)
+                self._db = connect(
+                    self.path, readonly=readonly, power=durability == "power", wait=_WAIT_SECONDS
+                )
                 self._prepare(durability)
         except BaseException:
             self.close()
@@ -107,12 +106,12 @@ class SqliteMemory(SqlMemory):
         with self._errors():
             db = self._connection()
             if db.in_transaction:
-                yield _Transaction(db)
+                yield Transaction(db)
                 return
             if self._old is not None and self._old.changed():
                 db = self._follow(self._old)
             with self._transaction(db, _look):
-                yield _Transaction(db)
+                yield Transaction(db)
 
     @contextmanager
     def writing(self) -> Iterator[Sql]:
@@ -122,7 +121,7 @@ class SqliteMemory(SqlMemory):
             if self._readonly:
                 raise seam.read_only(self._name)
             with self._transaction(db, _lock):
-                yield _Transaction(db)
+                yield Transaction(db)
 
     def sweep(self, progress: Progress | None) -> None:
         """Write the file anew without its free pages, and empty the log of writes."""
@@ -189,7 +188,7 @@ class SqliteMemory(SqlMemory):
     def _prepare(self, durability: Durability) -> None:
         db = self._connection()
         if self.path is None:
-            _make(db)
+            make(db)
             return
         version = self._version()
         if self._readonly:
@@ -224,7 +223,7 @@ class SqliteMemory(SqlMemory):
             )
         old = set(held) == set(migration.TABLES)
         if not (
-            old if 1 <= version < SCHEMA_VERSION else version and _TABLES.items() <= held.items()
+            old if 1 <= version < SCHEMA_VERSION else version and TABLES.items() <= held.items()
         ):
             raise Damage("its tables are not those of its version")
         return version
@@ -232,11 +231,11 @@ class SqliteMemory(SqlMemory):
     def _read_old(self, version: int) -> None:
         """Read an older file into RAM, brought up to date there."""
         self._old = _OldFile(self._connection())
-        self._db = _open(":memory:")
-        _make(self._db)
+        self._db = open_database(":memory:", _WAIT_SECONDS)
+        make(self._db)
         with self._old.reading() as file:
             names = {name: name for name in migration.TABLES}
-            migration.copy(file, _Transaction(self._db), names, version, self._now())
+            migration.copy(file, Transaction(self._db), names, version, self._now())
 
     def _follow(self, old: _OldFile) -> sqlite3.Connection:
         """Read an older file again, which somebody has written to, or brought up to date."""
@@ -252,23 +251,10 @@ class SqliteMemory(SqlMemory):
         names = {name: f"old_{name}" for name in migration.TABLES}
         for name, old in names.items():
             db.execute(f"ALTER TABLE {name} RENAME TO {old}")
-        _make(db)
-        migration.copy(_Transaction(db), _Transaction(db), names, version, self._now())
+        make(db)
+        migration.copy(Transaction(db), Transaction(db), names, version, self._now())
         for old in ("old_steps", "old_episodes", "old_states"):
             db.execute(f"DROP TABLE {old}")
-
-
-class _Transaction:
-    """SQL on a connection."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def execute(self, query: str, values: Sequence[Value] = ()) -> list[Row]:
-        return self._db.execute(query, values).fetchall()
-
-    def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
-        self._db.executemany(query, rows)
 
 
 class _OldFile:
@@ -289,104 +275,12 @@ class _OldFile:
     def reading(self) -> Iterator[Sql]:
         self.db.execute("BEGIN")
         try:
-            yield _Transaction(self.db)
+            yield Transaction(self.db)
         finally:
             self.db.execute("ROLLBACK")
 
     def _stamp(self) -> int:
         return int(self.db.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _make(db: sqlite3.Connection) -> None:
-    """Create an empty memory in a database."""
-    for statement in _SCHEMA:
-        db.execute(statement)
-    tables.create(_Transaction(db), uuid.uuid4().hex, uuid.uuid4().hex)
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _open(target: str) -> sqlite3.Connection:
-    """Open a database without reading it; autocommit, so that transactions are ours alone."""
-    return sqlite3.connect(
-        target, uri=True, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-    )
-
-
-def _tables() -> dict[str, str]:
-    """Return the tables and how SQLite remembers them."""
-    with closing(sqlite3.connect(":memory:")) as db:
-        for statement in _SCHEMA:
-            db.execute(statement)
-        return dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-
-
-_TABLES = _tables()
-
-
-def _connect(path: str | None, readonly: bool, durability: Durability) -> sqlite3.Connection:
-    if path is None:
-        return _open(":memory:")
-    if "\0" in path:
-        raise MemoryUnavailable(f"memory {path!r} cannot be a path: leave out the NUL character")
-    try:
-        return _open(_target(Path(path), readonly, durability))
-    except OSError as error:
-        raise MemoryUnavailable(f"memory {path!r}: {error.strerror}: check the path") from error
-
-
-def _target(path: Path, readonly: bool, durability: Durability) -> str:
-    """Return the address of the file for SQLite, after a look at what is there."""
-    folder = path.absolute().parent
-    if readonly and not path.exists():
-        raise MemoryUnavailable(f"no memory at {str(path)!r}: check the path")
-    if not folder.is_dir():
-        raise MemoryUnavailable(f"the folder of memory {str(path)!r} does not exist: create it")
-    if path.exists() and not path.is_file():
-        raise MemoryUnavailable(f"memory {str(path)!r} is a folder or a device: name a file")
-    networks.check(path)
-    swap.check(path)
-    if not path.exists():
-        _create(path, durability)
-    size = path.stat().st_size
-    if not size:
-        raise NotAMemory(f"memory {str(path)!r} is empty: delete it to begin a new memory")
-    if size < _SMALLEST:
-        raise NotAMemory(_no_memory(repr(str(path)), "too short"))  # SQLite overwrites one byte
-    if not readonly and not os.access(path, os.W_OK):
-        raise MemoryUnavailable(
-            f"memory {str(path)!r} is read-only: make it writable, or open it frozen"
-        )
-    wal.check(path, power=durability == "power")
-    target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
-    log = path.with_name(f"{path.name}-wal")
-    if readonly and not os.access(folder, os.W_OK) and not log.exists():
-        target += "&immutable=1"  # no place for the shared-memory file of WAL mode
-    return target
-
-
-def _create(path: Path, durability: Durability) -> None:
-    """Create the file, whole or not at all: it gets its name when everything is in it."""
-    with closing(_open(":memory:")) as db:
-        _make(db)
-        content = bytearray(db.serialize())
-    content[18:20] = b"\2\2"  # in WAL mode
-    new = path.absolute().parent / f".jitrl-{uuid.uuid4().hex}"
-    try:
-        with new.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster
-            os.link(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    if durability == "power":
-        folder = os.open(new.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _long(
@@ -449,7 +343,7 @@ def _translated(error: sqlite3.Error, name: str) -> Exception:
     """Return our exception for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
     if code == sqlite3.SQLITE_NOTADB:
-        return NotAMemory(_no_memory(name, _short(error)))
+        return NotAMemory(no_memory(name, _short(error)))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
         return NotAMemory(damaged(name, _short(error)))
     if not code and isinstance(error, sqlite3.OperationalError):  # a text that is not UTF-8
@@ -469,10 +363,3 @@ def _short(message: object) -> str:
     """Return a message of SQLite in one line; it may quote damaged text."""
     shown = " ".join(str(message).split())
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
-
-
-def _no_memory(name: str, what: str) -> str:
-    return (
-        f"{name} is not a memory of jitrl, or it is damaged ({what}): "
-        "name another path, or restore a copy"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 import pickle
@@ -20,7 +21,7 @@ from sqlite_kit import episode, names, sql, step
 from jitrl.errors import InvalidValue, JitrlError, MemoryUnavailable
 from jitrl.memory import SqliteMemory
 from jitrl.memory.schema import TABLES
-from jitrl.memory.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from jitrl.memory.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from jitrl.records import Episode, State, Step
 
 
@@ -174,6 +175,16 @@ def test_of_two_that_create_a_memory_at_once_both_open_the_first_ones(path, monk
         assert memory.append(episode("of this one"))
         assert [found.id for found in memory.episodes()] == ["of the other", "of this one"]
     assert names(path.parent) == [path.name]
+
+
+def test_a_file_system_that_has_no_links_is_named(path, monkeypatch):
+    def link(old, new):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(MemoryUnavailable, match="knows no hard links: choose another folder"):
+        SqliteMemory(path)
+    assert names(path.parent) == []
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])
