@@ -5,24 +5,26 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from damage_kit import Bench, answers, copied, fill, flipped, seeds, wrong
+from damage_kit import (
+    Bench,
+    answers,
+    assert_mended,
+    copied,
+    fill,
+    flipped,
+    of_one_row,
+    quick,
+    seeds,
+    wrong,
+)
 
 from jitrl.memory import SqliteMemory, wal
 from jitrl.memory.repair import repair
 
+__all__ = ["quick"]
 PAGE = 4096
-
-
-@pytest.fixture
-def quick():
-    """A folder where nobody waits for a disk."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -46,42 +48,6 @@ def killed(tmp_path_factory):
         truth = answers(memory)
     assert wal.log_of(path).stat().st_size > 100 * PAGE
     return path, truth
-
-
-def lost_numbers(findings):
-    return {finding.number for finding in findings if finding.lost and finding.number}
-
-
-def of_one_row(lost, truth):
-    """Whether the loss of one row can have cost these episodes: one of theirs, or a state's."""
-    users = {}
-    for trail in truth["changes"]:
-        for state in trail.states:
-            users.setdefault(state, set()).add(trail.number)
-    return len(lost) < 2 or any(lost <= numbers for numbers in users.values())
-
-
-def assert_mended(path, truth):
-    """After a repair all that is left is as it was; returns what was found, and who was lost.
-
-    Those that were lost and not named come second.
-    """
-    findings = repair(path)
-    assert [f.what for f in findings if len(f.what) < 10 or "\n" in f.what] == []
-    lost = lost_numbers(findings)
-    with closing(SqliteMemory(path)) as memory:
-        assert list(memory.verify()) == []
-        found = answers(memory)
-    there = {entry.number: entry for entry in found["catalogue"]}
-    were = {entry.number: entry for entry in truth["catalogue"]}
-    assert there == {n: entry for n, entry in were.items() if n in there}
-    unnamed = were.keys() - there.keys() - lost
-    ids = {entry.id for entry in there.values()}
-    assert found["episodes"] == [e for e in truth["episodes"] if e.id in ids]
-    assert [e for e in found["got"] if e] == [e for e in truth["got"] if e and e.id in ids]
-    if not any("cap" in f.what or "snapshots" in f.what for f in findings):
-        assert (found["cap"], found["snapshots"]) == (truth["cap"], truth["snapshots"])
-    return findings, unnamed, were.keys() - there.keys()
 
 
 def test_a_sound_memory_is_left_as_it_is(closed, quick):
