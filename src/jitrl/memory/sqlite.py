@@ -145,6 +145,15 @@ class SqliteMemory(SqlMemory):
             found = _long(db, "PRAGMA integrity_check", "asking SQLite", progress)
         return [_short(text) for (text,) in found if text != "ok"]
 
+    def _bytes(self, _: Sql) -> int | None:
+        if self.path is None:
+            return None
+        found = 0
+        for end in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                found += Path(self.path + end).stat().st_size
+        return found
+
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             raise seam.closed(self._name)
@@ -399,9 +408,11 @@ def _long(
     db.set_progress_handler(tell, _INSTRUCTIONS)
     try:
         return db.execute(statement).fetchall()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         if raised:
             raise raised[0] from None
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:  # it came before `tell` could try
+            raise KeyboardInterrupt from error
         raise
     finally:
         db.set_progress_handler(None, 0)
