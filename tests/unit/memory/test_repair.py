@@ -19,9 +19,11 @@ from damage_kit import (
     seeds,
     wrong,
 )
+from index_kit import ALL, RETURNS, ROOM, by_definition, by_index
 
-from jitrl.memory import SqliteMemory, wal
+from jitrl.memory import Index, SqliteMemory, wal
 from jitrl.memory.repair import repair
+from jitrl.records import State
 
 __all__ = ["quick"]
 PAGE = 4096
@@ -89,3 +91,26 @@ def test_a_flipped_bit_in_the_log_is_found_and_costs_at_most_what_shares_a_row(
         findings, unnamed, lost = assert_mended(path, killed[1])
         assert not unnamed, (where, findings)
         assert of_one_row(lost, killed[1]), (where, findings)
+
+
+@pytest.fixture(scope="module")
+def indexed(closed, tmp_path_factory):
+    """A memory with its index beside it."""
+    path = copied(closed[0], tmp_path_factory.mktemp("indexed"))
+    with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+        index.refresh()
+    assert len([file for file in path.parent.rglob("*") if file.is_file()]) > 2
+    return path
+
+
+def test_a_flipped_bit_in_the_index_changes_no_answer(indexed, closed, quick):
+    bench = Bench(indexed, quick / "m")
+    asked = State(room="hall 3 " + "dust " * 39)
+    true = by_definition(closed[1]["episodes"], ROOM, asked, ALL)
+    assert len(true) > 50
+    for rng in seeds(50, "index "):
+        path = bench()
+        files = [file for file in sorted(path.parent.rglob("*-index/**/*")) if file.is_file()]
+        where = flipped(rng.choice([file for file in files if file.stat().st_size]), rng)
+        with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+            assert by_index(index.refresh(), asked, ALL) == true, where
