@@ -7,7 +7,6 @@ full disk, one of both is there.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +20,11 @@ from jitrl.memory.pages import images
 from jitrl.memory.rebuild import Rebuild
 from jitrl.memory.salvage import Salvage
 from jitrl.memory.sqlite import SqliteMemory
+
+try:
+    import fcntl
+except ImportError:  # a system without locks of this kind
+    fcntl = None  # type: ignore[assignment]
 
 _LOCKS = (512, 0x40000000)
 """Where SQLite keeps its locks on a database: how many bytes, and from where."""
@@ -115,7 +119,8 @@ def _alone(path: Path) -> Iterator[int]:
         ) from error
     try:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKS)
+            if fcntl is not None:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *_LOCKS)
         except OSError as error:
             raise MemoryUnavailable(in_use) from error
         yield file

@@ -140,7 +140,7 @@ class SqliteMemory(SqlMemory):
     def faults(self, progress: Progress | None) -> list[str]:
         """Return what SQLite finds wrong with the file."""
         with self._errors():
-            db = self._connection()
+            db = self._connection() if self._old is None else self._old.db
             found = _long(db, "PRAGMA integrity_check", "asking SQLite", progress)
         return [_short(text) for (text,) in found if text != "ok"]
 

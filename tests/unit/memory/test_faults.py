@@ -10,17 +10,19 @@ import sys
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from faults_kit import KINDS, library, preloaded, rounds
+from damage_kit import quick
+from faults_kit import library, preloaded, rounds
+from index_kit import ALL, RETURNS, ROOM, by_definition, by_index
 from sqlite_kit import episode, step
 
 from jitrl.errors import MemoryUnavailable
-from jitrl.memory import Cap, Selection, SqliteMemory
+from jitrl.memory import Cap, Index, Selection, SqliteMemory
 from jitrl.memory.repair import repair
 from jitrl.records import State
 
+__all__ = ["quick"]
 HELD = ["old-1", "old-2", "old-3"]
 SECRET = "the cellar key is under the mat"
 
@@ -170,15 +172,30 @@ def part_repair(fresh, work, *kinds):
     rounds(fresh, work, act, check, kinds)
 
 
+def part_index(fresh, work, *kinds):
+    prepared(fresh)
+    asked = State(room="room of old-1 1 " * 39)
+
+    def act(folder, acknowledge):
+        with opened(folder) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+            index.refresh()
+            memory.append(long("new"))
+            index.refresh()
+            acknowledge("new")
+
+    def check(folder, outcome):
+        assert_excused(outcome)
+        assert_sound(folder, [*HELD, *outcome.acknowledged], ["new"])
+        for _ in range(2):  # what the first one saves, the second one reads
+            with opened(folder) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+                true = by_definition(memory.episodes(), ROOM, asked, ALL)
+                assert by_index(index.refresh(), asked, ALL) == true
+                assert len(true) >= 9
+
+    rounds(fresh, work, act, check, kinds)
+
+
 # --- the tests -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def quick():
-    """A folder where nobody waits for a disk."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -186,21 +203,25 @@ def faulty(tmp_path_factory):
     return library(tmp_path_factory.mktemp("library"))
 
 
-@pytest.mark.parametrize(
-    ("part", "calls"),
-    [
-        ("begin", {"create", "write", "fsync", "link", "pwrite", "unlink"}),
-        ("append", {"create", "pwrite", "fsync", "unlink"}),
-        ("govern", {"create", "pwrite", "fsync", "unlink"}),
-        ("forget", {"create", "pwrite", "fsync", "ftruncate", "unlink"}),
-        ("repair", {"create", "pwrite", "fsync", "link", "rename", "unlink"}),
-    ],
-)
-@pytest.mark.parametrize("kind", KINDS)
-def test_whichever_change_of_a_file_goes_wrong_nothing_is_lost(faulty, quick, part, calls, kind):
+CALLS = {
+    "begin": {"create", "write", "fsync", "link", "pwrite", "unlink"},
+    "append": {"create", "pwrite", "fsync", "unlink"},
+    "govern": {"create", "pwrite", "fsync", "unlink"},
+    "forget": {"create", "pwrite", "fsync", "ftruncate", "unlink"},
+    "repair": {"create", "pwrite", "fsync", "link", "rename", "unlink"},
+    "index": {"create", "mkdir", "write", "fsync", "rename", "unlink"},
+}
+"""What each part does to files, at least."""
+ROUNDS = [(part, kind) for part in CALLS for kind in ("io error", "killed")]
+ROUNDS += [(part, "disk full") for part in ("append", "forget", "repair", "index")]
+ROUNDS += [("append", "short write"), ("index", "short write")]
+
+
+@pytest.mark.parametrize(("part", "kind"), ROUNDS)
+def test_whichever_change_of_a_file_goes_wrong_nothing_is_lost(faulty, quick, part, kind):
     done = preloaded(faulty, __file__, part, quick / "fresh", quick / "work", kind)
     assert done["failures"] == []
-    assert {call.split()[0] for call in done["calls"]} >= calls
+    assert {call.split()[0] for call in done["calls"]} >= CALLS[part]
 
 
 def test_a_medium_that_cannot_be_written_is_named(tmp_path):

@@ -5,24 +5,28 @@ from __future__ import annotations
 import shutil
 from contextlib import closing
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from damage_kit import Bench, answers, copied, fill, flipped, seeds, wrong
+from damage_kit import (
+    Bench,
+    answers,
+    assert_mended,
+    copied,
+    fill,
+    flipped,
+    of_one_row,
+    quick,
+    seeds,
+    wrong,
+)
+from index_kit import ALL, RETURNS, ROOM, by_definition, by_index
 
-from jitrl.memory import SqliteMemory, wal
+from jitrl.memory import Index, SqliteMemory, wal
 from jitrl.memory.repair import repair
+from jitrl.records import State
 
+__all__ = ["quick"]
 PAGE = 4096
-
-
-@pytest.fixture
-def quick():
-    """A folder where nobody waits for a disk."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -46,42 +50,6 @@ def killed(tmp_path_factory):
         truth = answers(memory)
     assert wal.log_of(path).stat().st_size > 100 * PAGE
     return path, truth
-
-
-def lost_numbers(findings):
-    return {finding.number for finding in findings if finding.lost and finding.number}
-
-
-def of_one_row(lost, truth):
-    """Whether the loss of one row can have cost these episodes: one of theirs, or a state's."""
-    users = {}
-    for trail in truth["changes"]:
-        for state in trail.states:
-            users.setdefault(state, set()).add(trail.number)
-    return len(lost) < 2 or any(lost <= numbers for numbers in users.values())
-
-
-def assert_mended(path, truth):
-    """After a repair all that is left is as it was; returns what was found, and who was lost.
-
-    Those that were lost and not named come second.
-    """
-    findings = repair(path)
-    assert [f.what for f in findings if len(f.what) < 10 or "\n" in f.what] == []
-    lost = lost_numbers(findings)
-    with closing(SqliteMemory(path)) as memory:
-        assert list(memory.verify()) == []
-        found = answers(memory)
-    there = {entry.number: entry for entry in found["catalogue"]}
-    were = {entry.number: entry for entry in truth["catalogue"]}
-    assert there == {n: entry for n, entry in were.items() if n in there}
-    unnamed = were.keys() - there.keys() - lost
-    ids = {entry.id for entry in there.values()}
-    assert found["episodes"] == [e for e in truth["episodes"] if e.id in ids]
-    assert [e for e in found["got"] if e] == [e for e in truth["got"] if e and e.id in ids]
-    if not any("cap" in f.what or "snapshots" in f.what for f in findings):
-        assert (found["cap"], found["snapshots"]) == (truth["cap"], truth["snapshots"])
-    return findings, unnamed, were.keys() - there.keys()
 
 
 def test_a_sound_memory_is_left_as_it_is(closed, quick):
@@ -123,3 +91,26 @@ def test_a_flipped_bit_in_the_log_is_found_and_costs_at_most_what_shares_a_row(
         findings, unnamed, lost = assert_mended(path, killed[1])
         assert not unnamed, (where, findings)
         assert of_one_row(lost, killed[1]), (where, findings)
+
+
+@pytest.fixture(scope="module")
+def indexed(closed, tmp_path_factory):
+    """A memory with its index beside it."""
+    path = copied(closed[0], tmp_path_factory.mktemp("indexed"))
+    with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+        index.refresh()
+    assert len([file for file in path.parent.rglob("*") if file.is_file()]) > 2
+    return path
+
+
+def test_a_flipped_bit_in_the_index_changes_no_answer(indexed, closed, quick):
+    bench = Bench(indexed, quick / "m")
+    asked = State(room="hall 3 " + "dust " * 39)
+    true = by_definition(closed[1]["episodes"], ROOM, asked, ALL)
+    assert len(true) > 50
+    for rng in seeds(50, "index "):
+        path = bench()
+        files = [file for file in sorted(path.parent.rglob("*-index/**/*")) if file.is_file()]
+        where = flipped(rng.choice([file for file in files if file.stat().st_size]), rng)
+        with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+            assert by_index(index.refresh(), asked, ALL) == true, where
