@@ -10,7 +10,7 @@ from test_cli import cli as cli  # a fixture
 
 def test_a_run_takes_the_address_of_a_server(cli, tmp_path, server, schema):
     address = server.address(schema)
-    code, out, err = cli("run", "corridor:5", *SHORT, "--memory", address, "--out", "run")
+    code, _, err = cli("run", "corridor:5", *SHORT, "--memory", address, "--out", "run")
     assert code == 0, err
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert manifest["configuration"]["memory"] == address

@@ -259,6 +259,9 @@ class _Transaction:
     def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
         self._db.executemany(query, rows)
 
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        return [self._db.execute(query, values).fetchall() for values in rows]
+
 
 class _OldFile:
     """A file of an older version, open to be read."""
