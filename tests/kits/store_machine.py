@@ -345,6 +345,10 @@ def dying(writing, statement):
             self.step()
             return self.db.many(*arguments)
 
+        def each(self, *arguments):
+            self.step()
+            return self.db.each(*arguments)
+
         def step(self):
             nonlocal left
             left -= 1

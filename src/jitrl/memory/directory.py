@@ -3,13 +3,17 @@ is not there."""
 
 from __future__ import annotations
 
-from jitrl.memory.rows import Damage, seal, sealed
+from collections.abc import Sequence
+
+from jitrl.memory.rows import Damage, Row, seal, sealed
 from jitrl.memory.schema import Sql, insertion
 
 IDS, STATES = 1, 2
 """Kinds of keys: the SHA-256 of an episode's id, and of a state."""
 
 _ENTRY = "SELECT key, following, number, seal FROM directory WHERE kind = ? AND key"
+_LAST = "ORDER BY key DESC LIMIT 1"
+_UPDATE = "UPDATE directory SET following = ?, seal = ? WHERE kind = ? AND key = ?"
 
 
 def find(db: Sql, kind: int, key: bytes) -> int | None:
@@ -21,15 +25,32 @@ def find(db: Sql, kind: int, key: bytes) -> int | None:
     return None
 
 
-def number_of(db: Sql, kind: int, key: bytes, number: int) -> tuple[int, bool]:
-    """Return the number that goes with a key: `number`, and True, where it is new."""
-    held, following, held_number = _entry(db, kind, "<=", key)
-    if held == key:
-        return held_number, False
-    _check_gap(held, key, following)
-    _link(db, kind, held, key, held_number)
-    put(db, kind, key, following, number)
-    return number, True
+def add(db: Sql, kind: int, keys: Sequence[bytes], number: int) -> dict[bytes, int]:
+    """Return the number that goes with each key; those that are new get `number` and on.
+
+    keys  no one twice
+    """
+    numbers: dict[bytes, int] = {}
+    gaps: dict[tuple[bytes, bytes, int], list[bytes]] = {}
+    asked = [(kind, key) for key in keys]
+    for key, found in zip(keys, db.each(f"{_ENTRY} <= ? {_LAST}", asked), strict=True):
+        held, following, held_number = _checked(kind, found)
+        if held == key:
+            numbers[key] = held_number
+            continue
+        _check_gap(held, key, following)
+        gaps.setdefault((held, following, held_number), []).append(key)
+        numbers[key], number = number, number + 1
+    changed: list[Row] = []
+    new: list[Row] = []
+    for (held, following, held_number), between in gaps.items():
+        between.sort()
+        changed.append((kind, held, between[0], held_number))
+        for key, after in zip(between, [*between[1:], following], strict=True):
+            new.append((kind, key, after, numbers[key]))
+    db.many(_UPDATE, [(row[2], seal(*row), kind, row[1]) for row in changed])
+    db.many(insertion("directory", 5), [(*row, seal(*row)) for row in new])
+    return numbers
 
 
 def drop(db: Sql, kind: int, key: bytes) -> None:
@@ -58,7 +79,10 @@ def _check_gap(held: bytes, key: bytes, following: bytes) -> None:
 
 
 def _entry(db: Sql, kind: int, relation: str, key: bytes) -> tuple[bytes, bytes, int]:
-    found = db.execute(f"{_ENTRY} {relation} ? ORDER BY key DESC LIMIT 1", (kind, key))
+    return _checked(kind, db.execute(f"{_ENTRY} {relation} ? {_LAST}", (kind, key)))
+
+
+def _checked(kind: int, found: Sequence[Row]) -> tuple[bytes, bytes, int]:
     if not found:
         raise Damage("the directory lacks its beginning")
     held, following, number = sealed((kind, *found[0]), "an entry of the directory")[1:]
@@ -72,5 +96,4 @@ def put(db: Sql, kind: int, key: bytes, following: bytes, number: int) -> None:
 
 
 def _link(db: Sql, kind: int, key: bytes, following: bytes, number: int) -> None:
-    query = "UPDATE directory SET following = ?, seal = ? WHERE kind = ? AND key = ?"
-    db.execute(query, (following, seal(kind, key, following, number), kind, key))
+    db.execute(_UPDATE, (following, seal(kind, key, following, number), kind, key))

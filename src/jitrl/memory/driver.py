@@ -134,6 +134,14 @@ class Session:
         """Execute a statement that gives no rows once for each, without waiting in between."""
         self._cursor.executemany(_translated(query), [_told(row) for row in rows])
 
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        """Return the rows that a statement gives for each, without waiting in between."""
+        told = [_told(row) for row in rows]
+        if not told:
+            return []
+        self._cursor.executemany(_translated(query), told, returning=True)
+        return [[_read(row) for row in found.fetchall()] for found in self._cursor.results()]
+
 
 @lru_cache(maxsize=256)
 def _translated(query: str) -> bytes:

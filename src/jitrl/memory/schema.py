@@ -100,6 +100,9 @@ class Sql(Protocol):
     def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
         """Execute a statement that gives no rows once for each."""
 
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        """Return the rows that a statement gives for each; a server is asked all at once."""
+
 
 def insertion(table: str, columns: int) -> str:
     """Return a statement that inserts a row of so many columns."""

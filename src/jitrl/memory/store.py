@@ -130,11 +130,11 @@ class SqlMemory(Governance):
         with self.look() as db:
             given = range(1, tables.meta(db).states + 1)
             wanted = sorted({number for number in numbers if number in given})
-            found = {number: tables.state(db, number) for number in wanted}
-            missing = {number for number, state in found.items() if state is None}
+            found = tables.some_states(db, wanted)
+            missing = set(wanted) - found.keys()
             if missing and (lost := missing & tables.used_states(db, tables.meta(db))):
                 raise Damage(f"state {min(lost)} is missing")
-        return {number: state for number, state in found.items() if state is not None}
+        return found
 
     @transaction
     def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
@@ -195,7 +195,8 @@ def store(db: Sql, held: Meta, packed: Packed, stored: str) -> None:
     final = None if packed.final is None else states[packed.final]
     line = rows.line(number, packed, final, stored, digest)
     tables.put_line(db, line)
-    if not directory.number_of(db, directory.IDS, rows.digest_of(packed.id), number)[1]:
+    key = rows.digest_of(packed.id)
+    if directory.add(db, directory.IDS, [key], number) != {key: number}:
         raise Damage(f"episode {packed.id!r} is stored twice")
     held.episodes += 1
     held.steps += line.length

@@ -232,43 +232,51 @@ def episode(db: Sql, held: Line) -> Episode:
     named = {row[1] for row in found}
     if held.final_state is not None:
         named.add(held.final_state)
-    return rows.unpack(held, found, {number: sure_state(db, number) for number in named})
+    states = some_states(db, named)
+    if missing := named - states.keys():
+        raise Damage(f"state {min(missing)} is missing")
+    return rows.unpack(held, found, states)
 
 
 # --- states --------------------------------------------------------------------------------------
 
 
+_STATE = "SELECT number, fields, seal FROM states WHERE number = ?"
+
+
 def fields_of(db: Sql, number: int) -> str | None:
     """Return a state as JSON; None where there is none of that number."""
-    found = db.execute("SELECT number, fields, seal FROM states WHERE number = ?", (number,))
+    found = db.execute(_STATE, (number,))
     return str(sealed(found[0], f"state {number}")[1]) if found else None
 
 
-def state(db: Sql, number: int) -> State | None:
-    """Return a state; None where there is none of that number."""
-    fields = fields_of(db, number)
-    return None if fields is None else rows.state_of(fields, number)
+def some_states(db: Sql, numbers: Iterable[int]) -> dict[int, State]:
+    """Return the states of these numbers, no one twice; those that are not there are missing."""
+    found: dict[int, State] = {}
+    for held in filter(None, db.each(_STATE, [(number,) for number in numbers])):
+        number, fields = sealed(held[0], f"state {held[0][0]}")
+        found[number] = rows.state_of(fields, number)
+    return found
 
 
 def sure_state(db: Sql, number: int) -> State:
     """Return a state that must be there."""
-    found = state(db, number)
-    if found is None:
+    fields = fields_of(db, number)
+    if fields is None:
         raise Damage(f"state {number} is missing")
-    return found
+    return rows.state_of(fields, number)
 
 
 def intern(db: Sql, held: Meta, stored: Iterable[str]) -> dict[str, int]:
     """Return the number of each state, given as JSON; those that are new are stored."""
-    numbers: dict[str, int] = {}
-    for text in stored:
-        if text not in numbers:
-            numbers[text], new = directory.number_of(
-                db, STATES, rows.digest_of(text), held.states + 1
-            )
-            if new:
-                held.states = number = numbers[text]
-                db.execute(insertion("states", 3), (number, text, seal(number, text)))
+    keys = {rows.digest_of(text): text for text in stored}
+    numbers = {
+        keys[key]: number
+        for key, number in directory.add(db, STATES, list(keys), held.states + 1).items()
+    }
+    new = [(number, text) for text, number in numbers.items() if number > held.states]
+    db.many(insertion("states", 3), [(*row, seal(*row)) for row in new])
+    held.states += len(new)
     return numbers
 
 

@@ -15,7 +15,7 @@ from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
 from jitrl.memory import Selection
 from jitrl.memory.postgres import PostgresMemory
 from jitrl.records import State
-from jitrl.testing import check_store
+from jitrl.testing import check_governance, check_store
 
 
 @pytest.fixture
@@ -29,9 +29,12 @@ def memory(address):
         yield memory
 
 
-@pytest.mark.parametrize("durability", ["process", "power"])
-def test_it_keeps_the_contract_of_a_store(address, durability):
-    check_store(lambda: PostgresMemory(address, durability=durability))
+def test_it_keeps_the_contract_of_a_store(address):
+    check_store(lambda: PostgresMemory(address))
+
+
+def test_it_keeps_the_contract_of_a_governed_store(address):
+    check_governance(lambda: PostgresMemory(address))
 
 
 def test_a_url_opens_it_and_a_path_or_nothing_the_embedded_memory(address, tmp_path):

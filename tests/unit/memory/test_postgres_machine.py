@@ -31,5 +31,5 @@ def test_every_answer_is_that_of_the_plain_memory(server):
             server.sql("public", f"DROP SCHEMA {self.schema} CASCADE")
 
     run_state_machine_as_test(
-        PostgresMachine, settings=settings(max_examples=12, stateful_step_count=25)
+        PostgresMachine, settings=settings(max_examples=6, stateful_step_count=25)
     )
