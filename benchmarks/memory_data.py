@@ -1,7 +1,7 @@
-"""Memories as an agent fills them that plays text games: games made up from a seed, and walks in them.
+"""Memories as an agent fills them that plays text games: made-up games, and walks in them.
 
-A game has 40 rooms on a grid, things to carry and things to open, made of words drawn by Zipf's law.
-Its states are those of `jitrl.worlds.text_state`. An episode is a noisy walk of 50 steps along the
+A game has 40 rooms on a grid, things to carry and things to open, made of words drawn by Zipf's
+law. Its states are those of `jitrl.worlds.text_state`. An episode is a noisy walk of 50 steps along the
 game's own route, so that early states are met again and again and late ones seldom.
 """
 
@@ -285,16 +285,11 @@ def episodes(data: Data, start: int, end: int) -> Iterator[Episode]:
                     seed=data.seed,
                 )
             )
-        run = f"run-{data.game(number)}"
-        provenance = {
-            "run": run,
-            "world": walking.game.name,
-            "model": "none",
-            "policy": "noisy walk",
-        }
+        world = walking.game.name
+        provenance = {"run": f"run of {world}", "world": world, "model": "none"}
         yield Episode(
             f"{data.name}-{number:06d}",
-            walking.game.name,
+            world,
             tuple(steps),
             final_state=walking.state,
             provenance=provenance,

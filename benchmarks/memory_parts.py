@@ -291,7 +291,7 @@ def choose(given: dict[str, Any]) -> dict[str, Any]:
     data = _data(given)
     learner = Learner(given["path"], given["preset"])
     setattr(learner, "neighbours", timed("retrieve", learner.neighbours))  # noqa: B010
-    setattr(live, "decide", timed("decide", live.decide))  # noqa: B010
+    setattr(live, "decide", timed("decide", getattr(live, "decide")))  # noqa: B009, B010
     path = Path(f"{given['path']}-steps.jsonl")
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     write = timed("log", lambda *line: os.write(log, step_line(*line).encode() + b"\n"))
