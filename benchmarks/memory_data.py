@@ -1,8 +1,8 @@
 """Memories as an agent fills them that plays text games: made-up games, and walks in them.
 
 A game has 40 rooms on a grid, things to carry and things to open, made of words drawn by Zipf's
-law. Its states are those of `jitrl.worlds.text_state`. An episode is a noisy walk of 50 steps along the
-game's own route, so that early states are met again and again and late ones seldom.
+law. Its states are those of `jitrl.worlds.text_state`. An episode is a noisy walk of 50 steps along
+the game's own route, so that early states are met again and again and late ones seldom.
 """
 
 from __future__ import annotations
