@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
@@ -26,11 +26,11 @@ from jitrl.checks import count, interval, text, texts
 from jitrl.credit import Credit, Signal
 from jitrl.errors import InvalidValue
 from jitrl.live import LiveEpisode
-from jitrl.memory import Cut, Index, Memory, SqliteMemory
+from jitrl.memory import Cut, Index, Memory, SqliteMemory, View
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
-from jitrl.records import Episode, Experience, State, Step
+from jitrl.records import Episode, Experience, State
 
 __all__ = ["Learner", "LiveEpisode"]
 
@@ -60,7 +60,7 @@ class Learner:
     Raises UnknownName or InvalidValue for a wrong argument, NotAMemory, NewerMemory or
     MemoryUnavailable where the memory cannot be opened. Episodes may be open at once from several
     threads or tasks; each one sees the memory as it was when it began. Scores that are filled in
-    later (`Memory.judge`) count from the next opening: a learner reads an episode once.
+    later (`Memory.judge`) count from the next `episode()`, as does whatever else others change.
     """
 
     def __init__(
@@ -91,14 +91,17 @@ class Learner:
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
             memory = SqliteMemory(memory, durability=durability, readonly=readonly)
-        elif not callable(getattr(memory, "episodes", None)):
+        elif not callable(getattr(memory, "changes", None)):
             raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
         self.memory: Memory = memory
         self._lock = threading.RLock()
-        self._index = Index(self.preset.fields, self._returns)
-        self._read = 0
-        self._refresh()
-        self._next = self._read
+        self._index = Index(self.memory, self.preset.fields, self._returns)
+        try:
+            self._index.refresh()
+        except BaseException:
+            self.close()
+            raise
+        self._next = self._index.episodes
 
     def episode(
         self,
@@ -120,14 +123,14 @@ class Learner:
         id = uuid.uuid4().hex if id is None else text("id", id)
         provenance = self.provenance | texts("provenance", provenance or {})
         with self._lock:
-            self._refresh()
+            view = self._index.refresh()
             number = self._next if number is None else count("number", number)
             self._next = max(self._next, number + 1)
-            seen = len(self._index)
-        return LiveEpisode(self, task=task, number=number, id=id, provenance=provenance, seen=seen)
+        return LiveEpisode(self, task=task, number=number, id=id, provenance=provenance, view=view)
 
     def close(self) -> None:
-        """Close the memory, if this learner opened it; calling it twice is harmless."""
+        """Save the index; close the memory, if this learner opened it. Twice is harmless."""
+        self._index.close()
         if self._owned:
             self.memory.close()
 
@@ -137,8 +140,8 @@ class Learner:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def neighbours(self, state: State, t: int, seen: int) -> list[Experience]:
-        """Return the neighbours of `state` at step t of an episode, among the first `seen`."""
+    def neighbours(self, state: State, t: int, view: View) -> list[Experience]:
+        """Return the neighbours of `state` at step t of an episode that began with this view."""
         preset = self.preset
         threshold = preset.threshold
         cut = Cut(
@@ -146,8 +149,9 @@ class Learner:
             k=preset.k,
             counts=preset.k_counts,
             keep_above=preset.keep_above,
+            per_action=preset.per_action,
         )
-        return self._index.neighbours(state, cut, seen)
+        return view.neighbours(state, cut)
 
     def store(self, episode: Episode) -> None:
         """Append an episode to the memory, unless it is frozen; durable on return."""
@@ -162,18 +166,11 @@ class Learner:
             raise InvalidValue("clock", self._clock, "must return seconds since 1970") from error
         return moment.isoformat(timespec="milliseconds")
 
-    def _refresh(self) -> None:
-        """Index the episodes that were stored, by anybody, since the last look."""
-        with self._lock:
-            for episode in self.memory.episodes(after=self._read):
-                self._index.add([episode])
-                self._read += 1
-
-    def _returns(self, steps: Sequence[Step]) -> update.Floats:
+    def _returns(self, rewards: update.Floats, judged: update.Floats) -> update.Floats:
         """Return the return of each step, over those that have a signal; nan for the others."""
         rule = released.returns if self.preset.zero_future == "repeats" else update.returns
-        signals = [self.credit.signal(step) for step in steps]
-        found = {t: signal for t, signal in enumerate(signals) if signal is not None}
-        result = np.full(len(steps), np.nan)
-        result[list(found)] = rule(list(found.values()), gamma=self.preset.gamma)
+        signals = self.credit.signals(rewards, judged)
+        found = ~np.isnan(signals)
+        result = np.full(len(signals), np.nan)
+        result[found] = rule(signals[found].tolist(), gamma=self.preset.gamma)
         return result

@@ -17,6 +17,7 @@ from jitrl.checks import LARGEST, finite, text, texts
 from jitrl.checks import scores as checked_scores
 from jitrl.decide import Draws, Scorer, decide, decided, modulate, remembered
 from jitrl.errors import EpisodeError, InvalidValue
+from jitrl.memory import View
 from jitrl.presets import Preset, Ramp
 from jitrl.records import (
     Candidate,
@@ -41,8 +42,8 @@ class Owner(Protocol):
     seed: int
     reward_range: tuple[float, float] | None
 
-    def neighbours(self, state: State, t: int, seen: int) -> list[Experience]:
-        """Return the neighbours of `state` at step t, among the first `seen` steps."""
+    def neighbours(self, state: State, t: int, view: View) -> list[Experience]:
+        """Return the neighbours of `state` at step t, as the view shows the memory."""
 
     def store(self, episode: Episode) -> None:
         """Append a finished episode to the memory."""
@@ -65,7 +66,7 @@ class LiveEpisode:
         number: int,
         id: str,
         provenance: Mapping[str, str],
-        seen: int,
+        view: View,
     ) -> None:
         self.learner = learner
         self.task = task
@@ -73,7 +74,7 @@ class LiveEpisode:
         self.id = id
         self.terminated = False
         self._provenance = dict(provenance)
-        self._seen = seen
+        self._view = view
         self._steps: list[Step] = []
         self._pending: Decision | None = None
         self._found: tuple[State, list[Experience]] | None = None
@@ -258,7 +259,7 @@ class LiveEpisode:
         if "task" not in state and any(f.name == "task" for f in self.learner.preset.fields):
             state = State(**state, task=self.task)
         if self._found is None or self._found[0] != state:
-            self._found = (state, self.learner.neighbours(state, len(self._steps), self._seen))
+            self._found = (state, self.learner.neighbours(state, len(self._steps), self._view))
         return self._found
 
     def _decided(self, decision: Decision) -> Decision:

@@ -53,6 +53,8 @@ class Preset:
     k            >= 1: how many neighbours at most; None for all above the threshold
     k_counts     "states": every step of k distinct states is evidence; "steps": k steps
     keep_above   every neighbour at least this similar is kept, beyond k as well; None for none
+    per_action   >= 1: of one state at most so many steps of each action are kept, the newest;
+                 bounds the evidence of a state that is visited thousands of times; None for all
     join         base log-probability of a remembered action that nobody scored: "never" (it stays
                  out), "lowest" (the lowest among the proposals), "zero" (probability 0), or
                  "zero-if-positive" (so, if its mean return is positive)
@@ -74,6 +76,7 @@ class Preset:
     k: int | None = 10
     k_counts: Literal["states", "steps"] = "steps"
     keep_above: float | None = None
+    per_action: int | None = None
     join: Literal["never", "lowest", "zero", "zero-if-positive"] = "never"
     join_limit: int | None = None
     join_share: float = 1.0
@@ -97,6 +100,7 @@ PRESETS = {
             beta=10.0,
             threshold=0.95,
             k_counts="states",
+            per_action=50,
             join_limit=3,
             join_share=0.75,
         ),
@@ -202,8 +206,8 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "weight": (0.0, LARGEST, "must be a finite number >= 0"),
     "minimum": (0.0, 1.0, "must lie in [0, 1], or be None"),
 }
-_COUNTS = {"k": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
-_OPTIONAL = {"kl_budget", "keep_above", "k", "join_limit", "explore", "minimum"}
+_COUNTS = {"k": 1, "per_action": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
+_OPTIONAL = {"kl_budget", "keep_above", "k", "per_action", "join_limit", "explore", "minimum"}
 _RAMPS = {"beta", "threshold"}
 _CHOICES: dict[str, tuple[object, ...]] = {
     "rule": ("exact", "greedy-sum"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from jitrl.checks import finite, interval
 from jitrl.errors import InvalidValue
-from jitrl.records import Step
+from jitrl.update import Floats
 
 __all__ = ["Credit", "Signal"]
 
@@ -41,22 +43,22 @@ class Credit:
             if getattr(self, name) is not None:
                 interval(name, getattr(self, name))
 
-    def signal(self, step: Step) -> float | None:
-        """Return the signal of a step; None where it takes a score and the step has none.
+    def signals(self, rewards: Floats, judged: Floats) -> Floats:
+        """Return the signal of each step, shape (T,); nan where it takes a score and there is none.
 
-        >>> from jitrl.records import State
-        >>> step = Step(State(), "wait", 0.5, 0.0, {}, {}, False, "default", 0, judged=-1.0)
-        >>> [Credit(of).signal(step) for of in ("reward", "judged", "mixed")]
-        [0.5, -1.0, -0.5]
+        rewards  shape (T,): what the environment paid
+        judged   shape (T,): the judge's scores, nan for none
+
+        >>> rewards, judged = np.array([0.5, 2.0]), np.array([-1.0, np.nan])
+        >>> [Credit(of).signals(rewards, judged).tolist() for of in ("reward", "judged", "mixed")]
+        [[0.5, 2.0], [-1.0, nan], [-0.5, nan]]
         """
-        reward = _clipped(step.reward, self.reward_range)
+        rewards = _clipped(rewards, self.reward_range)
         if self.of == "reward":
-            return reward
-        if step.judged is None:
-            return None
-        judged = _clipped(step.judged, self.judged_range)
-        return judged if self.of == "judged" else reward + self.judge_weight * judged
+            return rewards
+        judged = _clipped(judged, self.judged_range)
+        return judged if self.of == "judged" else rewards + self.judge_weight * judged
 
 
-def _clipped(value: float, bounds: tuple[float, float] | None) -> float:
-    return value if bounds is None else min(max(value, bounds[0]), bounds[1])
+def _clipped(values: Floats, bounds: tuple[float, float] | None) -> Floats:
+    return values if bounds is None else np.clip(values, *bounds)

@@ -15,7 +15,7 @@ from jitrl.memory.contract import (
     Snapshot,
     Trail,
 )
-from jitrl.memory.index import Cut, Index, ReturnsRule
+from jitrl.memory.index import Cut, Index, ReturnsRule, View
 from jitrl.memory.sqlite import SqliteMemory
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "Snapshot",
     "SqliteMemory",
     "Trail",
+    "View",
 ]

@@ -9,21 +9,31 @@ once.
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jitrl.records import Episode, Experience, State, Step
+from jitrl.errors import InvalidValue, NotAMemory
+from jitrl.memory.contract import Head, Memory, Pulse, Trail
+from jitrl.records import Experience, State
 from jitrl.similarity import Field, Gram, grams, specification
 from jitrl.update import Floats, Ints
 
-ReturnsRule = Callable[[Sequence[Step]], Floats]
+ReturnsRule = Callable[[Floats, Floats], Floats]
+"""An episode's rewards and judged scores (nan for none) -> its returns; nan for a step that is no
+evidence. All have shape (T,)."""
+
+Backend = Literal["auto", "numpy", "numba"]
 _ABSENT = -1
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +44,14 @@ class Cut:
     k           at most so many, None for no limit
     counts      what k counts: distinct "states" (each with all its steps), or "steps"
     keep_above  neighbours at least this similar are kept beyond k, None for none
+    per_action  of one state at most so many steps of each action exist, the newest; None for all
     """
 
     threshold: float
     k: int | None
     counts: str
     keep_above: float | None = None
+    per_action: int | None = None
 
 
 class _Postings:
@@ -84,54 +96,146 @@ class _Postings:
 
 
 class Index:
-    """Finds the neighbours of a state among the steps added so far.
+    """Finds the neighbours of a state among the steps of a memory.
 
+    memory   whose episodes are read
     fields   how states are compared
-    returns  turns the T steps of an episode into their returns, shape (T,); nan for a step that
-             is no evidence: it is left out
+    returns  turns rewards and judged scores (nan for none) of an episode, shape (T,) each, into
+             returns, shape (T,); nan for a step that is no evidence: it is left out
+    backend  "numpy", "numba", or "auto": numba where it is installed and repays its import
 
-    Safe for use from several threads. `len(index)` counts the steps that are evidence, and
-    `upto=len(index)`, taken at one moment, keeps later steps out of later queries.
+    Safe for use from several threads, not across a fork.
     """
 
-    def __init__(self, fields: Sequence[Field], returns: ReturnsRule) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        fields: Sequence[Field],
+        returns: ReturnsRule,
+        *,
+        backend: Backend = "auto",
+    ) -> None:
+        if backend not in get_args(Backend):
+            raise InvalidValue("backend", backend, f"must be one of {get_args(Backend)}")
+        self._memory = memory
         self._fields = tuple(fields)
         self._returns = returns
         self._lock = threading.RLock()
-        self._states: list[State] = []
-        self._number: dict[State, int] = {}
-        self._postings: dict[str, _Postings] = {}
-        self._steps_of: list[array[int]] = []
-        self._actions: list[str] = []
-        self._values = array("d")
-        self._episodes: list[tuple[str, str, Mapping[str, str]]] = []  # id, task, provenance
-        self._places: list[tuple[int, int]] = []  # episode, t
+        self._core = _Core(memory, self._fields, returns)
 
-    def __len__(self) -> int:
-        return len(self._actions)
+    def refresh(self) -> View:
+        """Read what has changed in the memory, and return what is there now.
 
-    def add(self, episodes: Iterable[Episode]) -> None:
-        """Append every step of the episodes that is evidence, in order."""
-        with self._lock:
-            for episode in episodes:
-                returns = self._returns(episode.steps)
-                self._episodes.append((episode.id, episode.task, episode.provenance))
-                for t, step in enumerate(episode.steps):
-                    if np.isnan(returns[t]):
-                        continue
-                    self._steps_of[self._intern(step.state)].append(len(self._actions))
-                    self._actions.append(step.action)
-                    self._values.append(float(returns[t]))
-                    self._places.append((len(self._episodes) - 1, t))
-
-    def neighbours(self, state: State, cut: Cut, upto: int | None = None) -> list[Experience]:
-        """Return the remembered steps nearest to `state`, most similar first, ties newest first.
-
-        `upto`: only the first so many steps exist. The steps of one distinct state stay together
-        where k counts states; where it counts steps, steps of equal similarity are ordered by age.
+        Raises what the memory raises, and NotAMemory where its parts contradict each other.
         """
         with self._lock:
-            upto = len(self) if upto is None else min(upto, len(self))
+            for _ in range(_TRIES):
+                before = self._memory.pulse()
+                self._read(before)
+                after = self._memory.pulse()
+                if (before.epoch, before.revision) == (after.epoch, after.revision):
+                    if self._core.known != after.episodes:
+                        raise NotAMemory(
+                            f"the memory counts {after.episodes} episodes and tells of "
+                            f"{self._core.known}: it is damaged, repair it or restore a copy"
+                        )
+                    break
+            return View(self._core, len(self._core.actions), self._core.evidence)
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes were stored at the last refresh, present or not."""
+        return self._core.known
+
+    def close(self) -> None:
+        """Free what the index holds; calling it twice is harmless."""
+
+    def _read(self, pulse: Pulse) -> None:
+        core = self._core
+        if core.epoch == pulse.epoch and core.revision == pulse.revision:
+            return
+        trails = [] if core.epoch != pulse.epoch else list(self._memory.changes(core.revision))
+        if core.epoch != pulse.epoch or any(t.number <= core.newest for t in trails):
+            core = _Core(self._memory, self._fields, self._returns)
+            trails = list(self._memory.changes(0))
+        core.add(trails)
+        core.epoch, core.revision = pulse.epoch, pulse.revision
+        self._core = core
+
+
+class View:
+    """What an index held at one moment: later steps do not show in it.
+
+    `len(view)` counts the steps that are evidence.
+    """
+
+    def __init__(self, core: _Core, upto: int, evidence: int) -> None:
+        self._core = core
+        self._upto = upto
+        self._evidence = evidence
+
+    def __len__(self) -> int:
+        return self._evidence
+
+    def neighbours(self, state: State, cut: Cut) -> list[Experience]:
+        """Return the remembered steps nearest to `state`, most similar first, ties newest first.
+
+        The steps of one distinct state stay together where k counts states; where it counts steps,
+        steps of equal similarity are ordered by age. What is gone from the memory is left out.
+        """
+        return self._core.neighbours(state, cut, self._upto)
+
+
+class _Core:
+    """The index of one epoch of a memory; only ever appended to."""
+
+    def __init__(self, memory: Memory, fields: Sequence[Field], returns: ReturnsRule) -> None:
+        self.epoch = ""
+        self.revision = 0
+        self.newest = 0
+        self.known = 0
+        self.evidence = 0
+        self.actions: list[str] = []
+        self._memory = memory
+        self._fields = fields
+        self._returns = returns
+        self._lock = threading.RLock()
+        self._states: list[State] = []
+        self._number: dict[int, int] = {}
+        self._numbers: list[int] = []
+        self._postings: dict[str, _Postings] = {}
+        self._steps_of: list[array[int]] = []
+        self._values = array("d")
+        self._places: list[tuple[int, int]] = []  # episode's number, t
+
+    def add(self, trails: Sequence[Trail]) -> None:
+        """Append every step of the episodes that is evidence, in order."""
+        with self._lock:
+            states = self._memory.states({n for trail in trails for n in trail.states})
+            gone = [trail.number for trail in trails if not (trail.present or trail.states)]
+            held = self._memory.heads(gone) if gone else {}
+            for trail in trails:
+                self.newest = max(self.newest, trail.number)
+                if trail.number in gone and trail.number not in held:
+                    continue
+                self.known += 1
+                if not trail.present:
+                    continue
+                judged = [math.nan if score is None else score for score in trail.judged]
+                returns = self._returns(np.array(trail.rewards), np.array(judged))
+                for t, number in enumerate(trail.states):
+                    if np.isnan(returns[t]):
+                        continue
+                    row = self._intern(number, states[number])
+                    self._steps_of[row].append(len(self.actions))
+                    self._values.append(float(returns[t]))
+                    self._places.append((trail.number, t))
+                    self.actions.append(trail.actions[t])
+                    self.evidence += 1
+
+    def neighbours(self, state: State, cut: Cut, upto: int) -> list[Experience]:
+        """See `View.neighbours`; only the first `upto` steps exist."""
+        with self._lock:
             similarities = self._similarities(state)
             near = np.flatnonzero((similarities >= cut.threshold) & (similarities > 0.0))
             newest = np.array([self._newest(int(i), upto) for i in near], dtype=np.int64)
@@ -139,21 +243,30 @@ class Index:
             order = np.lexsort((-newest, -similarities[near]))
             ranked = near[order]
             # k steps come from k states at most: the ones whose newest step ranks first
-            steps = self._flatten(ranked[: _kept(similarities[ranked], cut)], upto)
+            steps = self._flatten(ranked[: _kept(similarities[ranked], cut)], upto, cut)
             if cut.counts == "steps":
                 steps.sort(key=lambda found: (-similarities[found[0]], -found[1]))
                 levels = np.array([similarities[number] for number, _ in steps])
                 steps = steps[: _kept(levels, cut)]
-            return [self._experience(n, i, float(similarities[n])) for n, i in steps]
+            states = self._memory.states({self._numbers[row] for row, _ in steps})
+            heads = self._memory.heads({self._places[step][0] for _, step in steps})
+            return [
+                self._experience(row, step, float(similarities[row]), heads)
+                for row, step in steps
+                if self._numbers[row] in states and self._places[step][0] in heads
+            ]
 
-    def _flatten(self, numbers: Ints, upto: int) -> list[tuple[int, int]]:
-        """Return (state, step) pairs, newest step first within a state."""
-        return [
-            (int(number), step)
-            for number in numbers
-            for step in reversed(self._steps_of[number])
-            if step < upto
-        ]
+    def _flatten(self, rows: Ints, upto: int, cut: Cut) -> list[tuple[int, int]]:
+        """Return (row, step) pairs, newest step first within a state."""
+        result = []
+        for row in rows:
+            taken: Counter[str] = Counter()
+            for step in reversed(self._steps_of[row]):
+                if step < upto:
+                    taken[self.actions[step]] += 1
+                    if cut.per_action is None or taken[self.actions[step]] <= cut.per_action:
+                        result.append((int(row), step))
+        return result
 
     def _newest(self, number: int, upto: int) -> int:
         """Return the newest step of a state below `upto`, -1 if there is none."""
@@ -161,34 +274,37 @@ class Index:
         place = bisect_left(steps, upto)
         return steps[place - 1] if place else -1
 
-    def _experience(self, number: int, step: int, similarity: float) -> Experience:
-        place, t = self._places[step]
-        id, task, provenance = self._episodes[place]
+    def _experience(
+        self, row: int, step: int, similarity: float, heads: Mapping[int, Head]
+    ) -> Experience:
+        number, t = self._places[step]
+        head = heads[number]
         return Experience(
             similarity=similarity,
-            state=self._states[number],
-            action=self._actions[step],
+            state=self._states[row],
+            action=self.actions[step],
             return_=self._values[step],
-            episode=id,
+            episode=head.id,
             t=t,
-            task=task,
-            provenance=provenance,
+            task=head.task,
+            provenance=head.provenance,
         )
 
-    def _intern(self, state: State) -> int:
-        """Return the number of a state, indexing it if it is new."""
-        number = self._number.get(state)
-        if number is not None:
-            return number
+    def _intern(self, number: int, state: State) -> int:
+        """Return the row of a state, indexing it if it is new."""
+        row = self._number.get(number)
+        if row is not None:
+            return row
         for field in specification(self._fields, state):
             if field.name not in self._postings:
                 self._postings[field.name] = _Postings(field, len(self._states))
         for name, postings in self._postings.items():
             postings.add(state.get(name))
-        self._number[state] = number = len(self._states)
+        self._number[number] = row = len(self._states)
+        self._numbers.append(number)
         self._states.append(state)
         self._steps_of.append(array("l"))
-        return number
+        return row
 
     def _similarities(self, state: State) -> Floats:
         """Return the similarity of `state` to every distinct state: the definition, on arrays."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_memory import PlainMemory
 
 from jitrl import update
 from jitrl.memory import Cut, Index
@@ -15,8 +15,8 @@ from jitrl.records import Episode, State, Step
 from jitrl.similarity import Field, similarity
 
 
-def RETURNS(steps):  # noqa: N802
-    return update.returns([step.reward for step in steps], gamma=0.5)
+def RETURNS(rewards, judged):  # noqa: N802
+    return update.returns(rewards, gamma=0.5)
 
 
 def step(state, action="go", reward=0.0):
@@ -27,15 +27,15 @@ def episode(id, *steps, task="", **provenance):
     return Episode(id, task, tuple(steps), provenance=provenance)
 
 
-def by_definition(episodes, fields, state, cut, upto=None):
+def by_definition(episodes, fields, state, cut):
     """Compare `state` with every stored step, sort, cut: no index, no arrays."""
     steps = []
     for stored in episodes:
-        returns = RETURNS(stored.steps)
+        returns = RETURNS([step.reward for step in stored.steps], None)
         for t, each in enumerate(stored.steps):
             steps.append((each.state, each.action, float(returns[t]), stored.id, t))
     near = []
-    for age, (other, *rest) in enumerate(steps[:upto]):
+    for age, (other, *rest) in enumerate(steps):
         value = similarity(state, other, fields)
         if value >= cut.threshold and value > 0:
             near.append((value, age, other, *rest))
@@ -60,10 +60,17 @@ def by_definition(episodes, fields, state, cut, upto=None):
     ]
 
 
-def by_index(index, state, cut, upto=None):
+def filled_with(episodes, fields, returns=RETURNS):
+    memory = PlainMemory()
+    for each in episodes:
+        memory.append(each)
+    return Index(memory, fields, returns).refresh()
+
+
+def by_index(view, state, cut):
     return [
         (found.similarity, found.state, found.action, found.return_, found.episode, found.t)
-        for found in index.neighbours(state, cut, upto)
+        for found in view.neighbours(state, cut)
     ]
 
 
@@ -112,29 +119,28 @@ def memories(draw):
 def test_neighbours_equal_the_definition_bit_for_bit(memory, fields, cut, data):
     pool, episodes = memory
     state = data.draw(st.one_of(st.sampled_from(pool), states))
-    index = Index(fields, RETURNS)
-    index.add(episodes)
-    assert len(index) == sum(len(each.steps) for each in episodes)
-    assert by_index(index, state, cut) == by_definition(episodes, fields, state, cut)
+    view = filled_with(episodes, fields)
+    assert len(view) == sum(len(each.steps) for each in episodes)
+    assert by_index(view, state, cut) == by_definition(episodes, fields, state, cut)
 
 
 @settings(max_examples=200)
 @given(memories(), specifications, cuts, st.data())
-def test_neighbours_upto_a_moment_are_those_of_the_memory_at_that_moment(memory, fields, cut, data):
+def test_a_view_shows_the_memory_as_it_was_when_it_was_made(memory, fields, cut, data):
     pool, episodes = memory
     state = data.draw(st.sampled_from(pool))
-    index = Index(fields, RETURNS)
-    seen = [0]
+    held = PlainMemory()
+    index = Index(held, fields, RETURNS)
+    views = [index.refresh()]
     for each in episodes:  # one by one, asked in between: as a learner does
-        index.add([each])
-        seen.append(len(index))
-        assert by_index(index, state, cut) == by_definition(
-            episodes[: len(seen) - 1], fields, state, cut
+        held.append(each)
+        views.append(index.refresh())
+        assert by_index(views[-1], state, cut) == by_definition(
+            episodes[: len(views) - 1], fields, state, cut
         )
-    for upto in [*seen, 0, len(index) + 5, data.draw(st.integers(0, len(index)))]:
-        assert by_index(index, state, cut, upto) == by_definition(
-            episodes, fields, state, cut, upto
-        )
+    for count, view in enumerate(views):
+        assert by_index(view, state, cut) == by_definition(episodes[:count], fields, state, cut)
+        assert len(view) == sum(len(each.steps) for each in episodes[:count])
 
 
 ROOM = [Field("room")]
@@ -142,9 +148,7 @@ ALL = Cut(threshold=0.0, k=None, counts="steps")
 
 
 def filled(*steps, fields=ROOM):
-    index = Index(fields, RETURNS)
-    index.add([episode("e", *steps)])
-    return index
+    return filled_with([episode("e", *steps)], fields)
 
 
 def order(index, state, cut):
@@ -152,13 +156,10 @@ def order(index, state, cut):
 
 
 def test_an_empty_memory_has_no_neighbours():
-    index = Index(ROOM, RETURNS)
-    for state in (State(), State(room="a"), State(other="a")):
-        assert index.neighbours(state, ALL) == []
-    index.add([])
-    index.add([episode("without steps")])
-    assert len(index) == 0
-    assert index.neighbours(State(room="a"), ALL) == []
+    for view in (filled_with([], ROOM), filled_with([episode("without steps")], ROOM)):
+        assert len(view) == 0
+        for state in (State(), State(room="a"), State(other="a")):
+            assert view.neighbours(state, ALL) == []
 
 
 def test_the_most_similar_come_first_and_ties_newest_first():
@@ -213,13 +214,13 @@ def test_a_neighbour_at_the_threshold_is_one_and_similarity_0_never_is():
 
 
 def test_an_experience_says_where_it_comes_from_and_what_it_was_worth():
-    index = Index(ROOM, RETURNS)
     here = State(room="a")
-    index.add(
+    index = filled_with(
         [
             episode("first", step(here, "n", 1.0), step(here, "s", 4.0), task="t1", model="m"),
             episode("second", step(here, "w", -1.0), task="t2"),
-        ]
+        ],
+        ROOM,
     )
     found = index.neighbours(here, ALL)
     assert [(e.episode, e.t, e.action, e.return_, e.task) for e in found] == [
@@ -241,11 +242,17 @@ def test_a_field_first_seen_late_is_absent_from_the_states_before():
 
 
 def test_a_step_whose_return_is_nan_is_no_evidence_and_the_others_keep_their_places():
-    index = Index(ROOM, lambda steps: np.array([s.reward for s in steps]))
     here, gone = State(room="a"), State(room="a gone")
     rewards = [1.0, math.nan, 3.0, math.nan, 5.0]
-    index.add([episode("e", *(step(here, f"go {t}", r) for t, r in enumerate(rewards)))])
-    index.add([episode("none", step(gone, "x", math.nan)), episode("f", step(here, "y", 7.0))])
+    index = filled_with(
+        [
+            episode("e", *(step(here, f"go {t}", r) for t, r in enumerate(rewards))),
+            episode("none", step(gone, "x", math.nan)),
+            episode("f", step(here, "y", 7.0)),
+        ],
+        ROOM,
+        lambda rewards, judged: rewards,
+    )
     assert len(index) == 4
     found = index.neighbours(here, ALL)
     assert [(e.episode, e.t, e.action, e.return_) for e in found] == [
@@ -254,4 +261,14 @@ def test_a_step_whose_return_is_nan_is_no_evidence_and_the_others_keep_their_pla
         ("e", 2, "go 2", 3.0),
         ("e", 0, "go 0", 1.0),
     ]
-    assert [(e.episode, e.t) for e in index.neighbours(here, ALL, upto=2)] == [("e", 2), ("e", 0)]
+
+
+@pytest.mark.parametrize("counts", ["steps", "states"])
+def test_of_one_state_the_newest_steps_of_each_action_are_kept(counts):
+    here, near = State(room="a"), State(room="a b")
+    taken = ["n", "n", "s", "n", "n", "s", "w"]
+    index = filled(*(step(here, action) for action in taken), step(near, "n"))
+    two = Cut(0.0, None, counts, per_action=2)
+    assert order(index, here, two) == [("a", t) for t in (6, 5, 4, 3, 2)] + [("a b", 7)]
+    most = Cut(0.0, 4 if counts == "steps" else 1, counts, per_action=1)
+    assert [t for _, t in order(index, here, most)][:3] == [6, 5, 4]
