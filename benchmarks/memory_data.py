@@ -302,16 +302,19 @@ def queries(data: Data, stored: int, n: int) -> dict[str, list[State]]:
     revisit  a stored state with small changes
     new      a state of an episode that was never stored, from its tenth step on
     self     the states of such episodes as a learner meets them, one after the other
+
+    Those of a smaller n are the first ones of a larger.
     """
-    rng = np.random.default_rng((data.seed, 4))
-    places = zip(rng.integers(stored, size=n).tolist(), rng.integers(STEPS, size=n), strict=True)
-    fresh = zip(rng.integers(stored, size=n).tolist(), rng.integers(10, STEPS, size=n), strict=True)
-    following = rng.integers(stored, size=-(-n // STEPS)).tolist()
-    return {
-        "revisit": [revisited(data, e, states(data, e)[t], rng) for e, t in places],
-        "new": [states(data, e, 5)[t] for e, t in fresh],
-        "self": [state for e in following for state in states(data, e, 6)][:n],
-    }
+    found: dict[str, list[State]] = {"revisit": [], "new": [], "self": []}
+    for i in range(n):
+        rng = np.random.default_rng((data.seed, 4, i))
+        old, fresh, following = rng.integers(stored, size=3).tolist()
+        state = states(data, old)[int(rng.integers(STEPS))]
+        found["revisit"].append(revisited(data, old, state, rng))
+        found["new"].append(states(data, fresh, 5)[int(rng.integers(10, STEPS))])
+        if i % STEPS == 0:
+            found["self"] += states(data, following, 6)
+    return {kind: asked[:n] for kind, asked in found.items()}
 
 
 def revisited(data: Data, episode: int, state: State, rng: np.random.Generator) -> State:
