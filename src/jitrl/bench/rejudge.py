@@ -77,8 +77,8 @@ def _memory(run: Run, *, readonly: bool = False) -> SqliteMemory:
 
 def _ours(run: Run, memory: Memory) -> Iterator[Episode]:
     """Iterate over the run's finished episodes, as they are stored."""
-    ids = {episode.id for episode in run.episodes}
-    return (episode for episode in memory.episodes() if episode.id in ids)
+    found = (memory.get(episode.id) for episode in run.episodes)
+    return (episode for episode in found if episode is not None)
 
 
 async def _judge_all(

@@ -220,15 +220,11 @@ def _recover(folder: RunFolder, learner: Learner) -> None:
         folder.drop_unfinished()
         return
     id = folder.manifest.episode_id(len(folder.finished))
-    held: set[str] = set()
-    stored: Episode | None = None
-    for episode in learner.memory.episodes():
-        held.add(episode.id)
-        if episode.id == id:
-            stored = episode
+    memory = learner.memory
     for played in folder.finished:
-        if played.steps and played.id not in held:
+        if played.steps and memory.get(played.id) is None:
             raise BadRun(f"the memory lacks episode {played.number} of this run: restore it")
+    stored = memory.get(id)
     if stored is None:
         folder.drop_unfinished()
     elif [s.action for s in stored.steps] != [s.decision.action for s in folder.unfinished]:

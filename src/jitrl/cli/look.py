@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -114,7 +115,7 @@ def show(
         if episode is None:
             _episodes(memory, count, limit)
         elif 0 <= episode < count:
-            _steps(next(memory.episodes(after=episode)), limit, gamma)
+            _steps(next(islice(memory.episodes(), episode, None)), limit, gamma)
         else:
             raise InvalidValue("episode", episode, f"must be one of the {count} stored, from 0")
     finally:
@@ -133,7 +134,7 @@ def _episodes(memory: SqliteMemory, count: int, limit: int) -> None:
             one_line(episode.provenance.get("created", ""), 30),
             one_line(episode.id, 36),
         )
-        for place, episode in enumerate(memory.episodes(after=first), first)
+        for place, episode in enumerate(islice(memory.episodes(), first, None), first)
     ]
     screen = console()
     screen.print(table(("episode", "task", "steps", "reward", "ended", "stored", "id"), rows))

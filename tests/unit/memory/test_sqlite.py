@@ -252,7 +252,7 @@ def test_each_distinct_state_is_stored_once(path):
     with closing(SqliteMemory(path)) as memory:
         memory.append(episode("1", step(state=hall), step(state=cellar), step(state=same)))
         memory.append(episode("2", step(state=same), final_state=hall))
-    rows = sql(path, "SELECT fields FROM states ORDER BY id")
+    rows = sql(path, "SELECT fields FROM states ORDER BY number")
     assert [json.loads(row[0]) for row in rows] == [dict(hall), dict(cellar)]
     assert sql(path, "SELECT state FROM steps") == [(1,), (2,), (1,), (1,)]
     assert sql(path, "SELECT final_state FROM episodes") == [(None,), (1,)]
