@@ -65,16 +65,17 @@ def _memory(path: str, beside: str | None = None, **options: Any) -> SqliteMemor
 
     if beside is None:
         return SqliteMemory(path, **options)
+    folder = Path(beside)
 
     class Elsewhere(SqliteMemory):
         @property
         def beside(self) -> Path | None:
-            return Path(beside)
+            return folder
 
     return Elsewhere(path, **options)
 
 
-def _index(memory: SqliteMemory, backend: str) -> Index:
+def _index(memory: SqliteMemory, backend: Any) -> Index:
     from jitrl import update
     from jitrl.memory import Index
     from jitrl.presets import PRESETS
