@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 from jitrl.memory import rows, tables
 from jitrl.memory.contract import Cap
 from jitrl.memory.rows import Damage, Line
-from jitrl.memory.tables import Meta, Sql
+from jitrl.memory.schema import Sql
+from jitrl.memory.tables import Meta
 
 
 def dump(cap: Cap | None) -> str | None:

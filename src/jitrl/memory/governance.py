@@ -12,8 +12,9 @@ from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
 from jitrl.memory import eviction, rows, selecting, tables, verification
 from jitrl.memory.contract import Cap, Difference, Entry, Finding, Progress, Selection, Snapshot
 from jitrl.memory.rows import Line
+from jitrl.memory.schema import Sql
 from jitrl.memory.seam import Seam
-from jitrl.memory.tables import Meta, Named, Sql
+from jitrl.memory.tables import Meta, Named
 
 _STRETCH = 1000  # revisions looked at in one transaction of a catalogue
 _EVERYTHING = Selection()
@@ -27,7 +28,7 @@ class Governance(Seam):
         chooser = selecting.Chooser(selection)
         after = 0
         while True:
-            with self._look() as db:
+            with self.look() as db:
                 upto = min(tables.meta(db).revision, after + _STRETCH)
                 lines = tables.lines(db, after, upto) if upto > after else []
                 entries = [_entry(line) for line in lines if chooser.meant(db, line)]
@@ -52,7 +53,7 @@ class Governance(Seam):
         MemoryUnavailable says so; to forget again, or to vacuum, makes good for it.
         """
         _not_empty(selection)
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             doomed = list(selecting.chosen(db, selection, held.revision))
             if doomed:
                 revision = tables.turn(db, held, "forget")
@@ -69,7 +70,7 @@ class Governance(Seam):
 
     def vacuum(self, progress: Progress | None = None) -> None:
         """Give back free space; see `jitrl.memory.Governed.vacuum`."""
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             _tell(progress, "deleting states", 0, 0)
             tables.drop_unused_states(db, held)
             held.unswept = 1
@@ -78,7 +79,7 @@ class Governance(Seam):
     def snapshot(self, name: str) -> Snapshot:
         """Name what is present; see `jitrl.memory.Governed.snapshot`."""
         made = self._now()
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             named = tables.snapshots(db, held)
             if not text("name", name) or name in {one.name for one in named}:
                 raise InvalidValue("name", name, "must be new, and not empty")
@@ -91,18 +92,18 @@ class Governance(Seam):
 
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots, oldest first."""
-        with self._look() as db:
+        with self.look() as db:
             named = tables.snapshots(db, tables.meta(db))
         return [Snapshot(one.name, one.made, one.episodes) for one in named]
 
     def drop_snapshot(self, name: str) -> None:
         """Drop a snapshot; no episode is touched. Raises UnknownName."""
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             tables.drop_snapshot(db, held, _named(db, held, name).place)
 
     def diff(self, old: str | None, new: str | None = None) -> Difference:
         """Return what one has and the other lacks; see `jitrl.memory.Governed.diff`."""
-        with self._look() as db:
+        with self.look() as db:
             held = tables.meta(db)
             lines = {line.number: line for line in tables.every_line(db, held.revision)}
             before, after = (_members(db, held, name, lines.values()) for name in (old, new))
@@ -110,7 +111,7 @@ class Governance(Seam):
 
     def rollback(self, name: str) -> Difference:
         """Make present what a snapshot names; see `jitrl.memory.Governed.rollback`."""
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             lines = {line.number: line for line in tables.every_line(db, held.revision)}
             before = _members(db, held, None, lines.values())
             members = _members(db, held, name, lines.values())
@@ -127,14 +128,14 @@ class Governance(Seam):
     @property
     def cap(self) -> Cap | None:
         """The cap in force, None for none."""
-        with self._look() as db:
+        with self.look() as db:
             return eviction.load(tables.meta(db).cap)
 
     def set_cap(self, cap: Cap | None) -> int:
         """Set or lift the cap, and apply it; returns how many episodes went."""
         if not isinstance(cap, Cap | None):
             raise InvalidValue("cap", cap, "must be a jitrl.memory.Cap, or None")
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             held.cap = eviction.dump(cap)
             return eviction.evict(db, held)
 
@@ -146,7 +147,7 @@ class Governance(Seam):
         self, selection: Selection, what: str, wanted: Callable[[Line], bool], why: str | None
     ) -> int:
         _not_empty(selection)
-        with self._change() as (db, held):
+        with self.change() as (db, held):
             found = [
                 line for line in selecting.chosen(db, selection, held.revision) if wanted(line)
             ]
@@ -167,7 +168,7 @@ class Governance(Seam):
                     f"{str(self.beside)!r}: {error.strerror}: delete it, and vacuum the memory"
                 ) from error
         self.sweep(progress)
-        with self._change() as (_, held):
+        with self.change() as (_, held):
             held.unswept = 0
 
 

@@ -13,8 +13,8 @@ from jitrl.checks import moment
 from jitrl.errors import InvalidValue
 from jitrl.memory import rows, tables
 from jitrl.memory.rows import Damage
+from jitrl.memory.schema import Sql
 from jitrl.memory.store import store
-from jitrl.memory.tables import Sql
 from jitrl.records import Episode, State
 
 TABLES = ("states", "episodes", "steps")

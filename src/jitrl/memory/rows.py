@@ -173,9 +173,9 @@ def score(judged: float | None) -> float | None:
 
 def _policy(name: str, given: Mapping[str, float]) -> str:
     policy = dict(given)
-    if not all(type(value) is float for value in policy.values()):
+    if not {*map(type, policy.values())} <= {float}:
         policy = {action: finite(name, value) for action, value in policy.items()}
-    if not all(type(action) is str for action in policy):
+    if not {*map(type, policy)} <= {str}:
         raise InvalidValue(name, given, "must be a mapping from action to probability")
     return _encode_finite(policy)
 

@@ -13,7 +13,8 @@ from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
 from jitrl.memory import rows, tables
 from jitrl.memory.contract import Progress
 from jitrl.memory.rows import Damage
-from jitrl.memory.tables import Meta, Sql
+from jitrl.memory.schema import Sql
+from jitrl.memory.tables import Meta
 
 
 class Seam(ABC):
@@ -64,13 +65,13 @@ class Seam(ABC):
         return "in RAM" if self.path is None else repr(self.path)
 
     @contextmanager
-    def _look(self) -> Iterator[Sql]:
+    def look(self) -> Iterator[Sql]:
         """Read; raises NotAMemory for damage."""
         with self._named(), self.reading() as db:
             yield db
 
     @contextmanager
-    def _change(self) -> Iterator[tuple[Sql, Meta]]:
+    def change(self) -> Iterator[tuple[Sql, Meta]]:
         """Write; what was done to the row of the whole memory is written at the end."""
         with self._named(), self.writing() as db:
             held = tables.meta(db)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from jitrl.memory import rows, tables
 from jitrl.memory.contract import Selection
 from jitrl.memory.rows import Line
-from jitrl.memory.tables import Sql
+from jitrl.memory.schema import Sql
 
 
 class Chooser:

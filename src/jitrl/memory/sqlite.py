@@ -17,10 +17,11 @@ from typing import Literal
 from urllib.parse import quote
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import migration, seam, tables
+from jitrl.memory import migration, schema, seam, tables
 from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.rows import Damage, Row, Value
+from jitrl.memory.schema import Sql
 from jitrl.memory.seam import damaged
 from jitrl.memory.store import SqlMemory
 
@@ -36,7 +37,7 @@ _TYPES = {
     "bytes": "BLOB",
     "clustered": " WITHOUT ROWID",
 }
-_SCHEMA = tables.SCHEMA.strip().format_map(_TYPES).split(";\n")
+_SCHEMA = schema.SCHEMA.strip().format_map(_TYPES).split(";\n")
 
 
 class SqliteMemory(SqlMemory):
@@ -73,6 +74,7 @@ class SqliteMemory(SqlMemory):
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
+        self._old: _OldFile | None = None  # what is in RAM is a copy of it
         try:
             with self._errors(), self._named():
                 self._db = _connect(self.path, readonly, durability)
@@ -91,23 +93,26 @@ class SqliteMemory(SqlMemory):
         if self._pid != os.getpid():
             return  # the connection belongs to the process that opened it
         with self._lock:
-            if self._db is not None:
-                self._db.close()
-            self._db = None
+            for open in (self._db, self._old):
+                if open is not None:
+                    open.close()
+            self._db = self._old = None
 
     @contextmanager
-    def reading(self) -> Iterator[tables.Sql]:
+    def reading(self) -> Iterator[Sql]:
         """Look at the memory as it is at one moment."""
         with self._errors():
             db = self._connection()
             if db.in_transaction:
                 yield _Transaction(db)
                 return
+            if self._old is not None and self._old.changed():
+                db = self._follow(self._old)
             with self._transaction(db, "BEGIN"):
                 yield _Transaction(db)
 
     @contextmanager
-    def writing(self) -> Iterator[tables.Sql]:
+    def writing(self) -> Iterator[Sql]:
         """Hold the write lock of the file; commit at the end, roll back on any exception."""
         with self._errors():
             db = self._connection()
@@ -209,12 +214,21 @@ class SqliteMemory(SqlMemory):
 
     def _read_old(self, version: int) -> None:
         """Read an older file into RAM, brought up to date there."""
-        old = self._connection()
-        with closing(old), self.reading() as file:
-            self._db = _open(":memory:")
-            _make(self._db)
+        self._old = _OldFile(self._connection())
+        self._db = _open(":memory:")
+        _make(self._db)
+        with self._old.reading() as file:
             names = {name: name for name in migration.TABLES}
             migration.copy(file, _Transaction(self._db), names, version, self._now())
+
+    def _follow(self, old: _OldFile) -> sqlite3.Connection:
+        """Read an older file again, which somebody has written to, or brought up to date."""
+        self._connection().close()
+        self._db, self._old = old.db, None
+        version = self._version()
+        if version < SCHEMA_VERSION:
+            self._read_old(version)
+        return self._connection()
 
     def _bring_up_to_date(self, version: int) -> None:
         db = self._connection()
@@ -238,6 +252,32 @@ class _Transaction:
 
     def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
         self._db.executemany(query, rows)
+
+
+class _OldFile:
+    """A file of an older version, open to be read."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._seen = self._stamp()
+
+    def changed(self) -> bool:
+        """Return whether somebody has written to it since it was opened here."""
+        return self._stamp() != self._seen
+
+    def close(self) -> None:
+        self.db.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Sql]:
+        self.db.execute("BEGIN")
+        try:
+            yield _Transaction(self.db)
+        finally:
+            self.db.execute("ROLLBACK")
+
+    def _stamp(self) -> int:
+        return int(self.db.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _make(db: sqlite3.Connection) -> None:

@@ -14,12 +14,13 @@ from types import MappingProxyType
 from jitrl.checks import scores as checked
 from jitrl.checks import text, texts
 from jitrl.errors import InvalidValue
-from jitrl.memory import eviction, rows, tables
+from jitrl.memory import directory, eviction, rows, tables
 from jitrl.memory.contract import Head, Pulse, Trail
 from jitrl.memory.governance import Governance
 from jitrl.memory.redaction import Redaction
 from jitrl.memory.rows import Damage, Packed
-from jitrl.memory.tables import Meta, Sql
+from jitrl.memory.schema import Sql
+from jitrl.memory.tables import Meta
 from jitrl.records import Episode, State
 
 _STRETCH = 1000  # revisions looked at in one query of an iteration
@@ -40,8 +41,8 @@ class SqlMemory(Governance):
             episode = self._redaction.episode(episode)
         packed = rows.pack(episode)
         stored = self._now()
-        with self._change() as (db, held):
-            if tables.find(db, tables.IDS, rows.digest_of(packed.id)) is not None:
+        with self.change() as (db, held):
+            if directory.find(db, directory.IDS, rows.digest_of(packed.id)) is not None:
                 return False
             store(db, held, packed, stored)
             eviction.evict(db, held)
@@ -55,8 +56,8 @@ class SqlMemory(Governance):
     ) -> bool:
         """Fill in the scores of an episode in one transaction; see `jitrl.memory.Memory.judge`."""
         id, added = text("id", id), texts("provenance", provenance)
-        with self._change() as (db, held):
-            number = tables.find(db, tables.IDS, rows.digest_of(id))
+        with self.change() as (db, held):
+            number = directory.find(db, directory.IDS, rows.digest_of(id))
             if number is None:
                 raise InvalidValue("id", id, "must be that of a stored episode")
             line = tables.sure_line(db, number)
@@ -81,7 +82,7 @@ class SqlMemory(Governance):
         """
         after = max(after, 0)
         while True:
-            with self._look() as db:
+            with self.look() as db:
                 upto = min(tables.meta(db).revision, after + _STRETCH)
                 told = tables.revisions(db, after, upto) if upto > after else []
             if upto <= after:
@@ -96,17 +97,17 @@ class SqlMemory(Governance):
     def get(self, id: str) -> Episode | None:
         """Return the stored episode of that id; see `jitrl.memory.Memory.get`."""
         key = rows.digest_of(text("id", id))
-        with self._look() as db:
-            number = tables.find(db, tables.IDS, key)
+        with self.look() as db:
+            number = directory.find(db, directory.IDS, key)
             return None if number is None else tables.episode(db, tables.sure_line(db, number))
 
     def __len__(self) -> int:
-        with self._look() as db:
+        with self.look() as db:
             return tables.meta(db).present
 
     def pulse(self) -> Pulse:
         """Return where the memory stands."""
-        with self._look() as db:
+        with self.look() as db:
             held = tables.meta(db)
         return Pulse(held.epoch, held.revision, held.episodes)
 
@@ -114,7 +115,7 @@ class SqlMemory(Governance):
         """Iterate over what changed after a revision; see `jitrl.memory.Memory.changes`."""
         after = max(after, 0)
         numbers: set[int] = set()
-        with self._look() as db:
+        with self.look() as db:
             for stretch in tables.stretches(db, after, tables.meta(db).revision):
                 for one in stretch:
                     if one.episode:
@@ -122,14 +123,14 @@ class SqlMemory(Governance):
                     elif after:
                         numbers.update(rows.numbers(one.changed))
         for number in sorted(numbers):
-            with self._look() as db:
+            with self.look() as db:
                 trail = _trail(db, number, after)
             if trail is not None:
                 yield trail
 
     def states(self, numbers: Iterable[int]) -> dict[int, State]:
         """Return the states of these numbers; those that are gone are missing."""
-        with self._look() as db:
+        with self.look() as db:
             wanted = set(numbers)
             found = {number: tables.state(db, number) for number in sorted(wanted)}
             missing = {number for number, state in found.items() if state is None}
@@ -139,7 +140,7 @@ class SqlMemory(Governance):
 
     def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
         """Return id, task and provenance of the episodes of these numbers."""
-        with self._look() as db:
+        with self.look() as db:
             found = {number: tables.line(db, number) for number in sorted(set(numbers))}
             return {
                 number: Head(line.id, line.task, rows.provenance(line))
@@ -148,7 +149,7 @@ class SqlMemory(Governance):
             }
 
     def _present(self, number: int) -> Episode | None:
-        with self._look() as db:
+        with self.look() as db:
             line = tables.line(db, number)
             return None if line is None or not line.present else tables.episode(db, line)
 
@@ -166,7 +167,8 @@ def store(db: Sql, held: Meta, packed: Packed, stored: str) -> None:
     final = None if packed.final is None else states[packed.final]
     line = rows.line(number, packed, final, stored, digest)
     tables.put_line(db, line)
-    tables.add_entry(db, tables.IDS, rows.digest_of(packed.id), number)
+    if not directory.number_of(db, directory.IDS, rows.digest_of(packed.id), number)[1]:
+        raise Damage(f"episode {packed.id!r} is stored twice")
     held.episodes += 1
     held.steps += line.length
     held.count(line, 1)

@@ -14,111 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
 
-from jitrl.memory import rows
-from jitrl.memory.rows import Damage, Line, Row, Value, seal, sealed
+from jitrl.memory import directory, rows
+from jitrl.memory.directory import IDS, STATES
+from jitrl.memory.rows import Damage, Line, Row, seal, sealed
+from jitrl.memory.schema import Sql, insertion
 from jitrl.records import Episode, State
 
-SCHEMA = """
-CREATE TABLE memory (
-    place      {integer} PRIMARY KEY, -- 1: the only row
-    uuid       {text} NOT NULL,
-    epoch      {text} NOT NULL,
-    revision   {integer} NOT NULL,
-    forgot     {integer} NOT NULL,    -- revision at which the epoch began
-    episodes   {integer} NOT NULL,    -- rows of `episodes`; of these
-    active     {integer} NOT NULL,    --   not rolled back,
-    present    {integer} NOT NULL,    --   and not in quarantine
-    steps      {integer} NOT NULL,
-    states     {integer} NOT NULL,    -- the highest number ever given to a state
-    snapshots  {integer} NOT NULL,
-    cap        {text},                -- JSON, NULL for none
-    unswept    {integer} NOT NULL,    -- 1: what was forgotten may still be in free pages
-    seal       {bytes} NOT NULL
-);
-CREATE TABLE log (
-    revision   {integer} PRIMARY KEY, -- 1, 2, 3 ...
-    what       {text} NOT NULL,       -- "append": the episode of this number was stored
-    changed    {text} NOT NULL,       -- numbers of the others that it changed, JSON: [first, last]s
-    gone       {integer},             -- of an episode: the revision that deleted it
-    seal       {bytes} NOT NULL
-);
-CREATE TABLE states (
-    number     {integer} PRIMARY KEY,
-    fields     {text} NOT NULL,       -- JSON: field name -> text
-    seal       {bytes} NOT NULL
-);
-CREATE TABLE episodes (
-    number       {integer} PRIMARY KEY,
-    id           {text} NOT NULL,
-    task         {text} NOT NULL,
-    run          {text} NOT NULL,
-    source       {text} NOT NULL,
-    stored       {text} NOT NULL,     -- ISO 8601, UTC
-    terminated   {integer} NOT NULL,
-    final_state  {integer},
-    provenance   {text} NOT NULL,     -- JSON: name -> text
-    length       {integer} NOT NULL,  -- steps
-    reward       {real} NOT NULL,     -- their sum
-    revision     {integer} NOT NULL,  -- of the last change
-    active       {integer} NOT NULL,  -- 0: rolled back
-    quarantined  {text},              -- why; NULL: it is not
-    digest       {bytes} NOT NULL,    -- of number and steps
-    seal         {bytes} NOT NULL
-);
-CREATE TABLE steps (
-    episode            {integer} NOT NULL,
-    t                  {integer} NOT NULL,
-    state              {integer} NOT NULL,
-    action             {text} NOT NULL,
-    reward             {real} NOT NULL,
-    behaviour_logprob  {real} NOT NULL,
-    policy_before      {text} NOT NULL, -- JSON: action -> probability
-    policy_after       {text} NOT NULL,
-    changed            {integer} NOT NULL,
-    preset             {text} NOT NULL,
-    seed               {integer} NOT NULL,
-    judged             {real},          -- NULL: not scored
-    PRIMARY KEY (episode, t)
-){clustered};
-CREATE TABLE snapshots (
-    place      {integer} PRIMARY KEY, -- rises
-    name       {text} NOT NULL,
-    made       {text} NOT NULL,       -- ISO 8601, UTC
-    episodes   {integer} NOT NULL,    -- how many it named then
-    members    {text} NOT NULL,       -- JSON: [first, last]s of their numbers
-    seal       {bytes} NOT NULL
-);
-CREATE TABLE directory (
-    kind       {integer} NOT NULL,    -- 1: ids of episodes, 2: states
-    key        {bytes} NOT NULL,      -- SHA-256; empty: where the circle begins
-    following  {bytes} NOT NULL,      -- the next one, empty after the last
-    number     {integer} NOT NULL,
-    seal       {bytes} NOT NULL,
-    PRIMARY KEY (kind, key)
-){clustered}
-"""
-"""To be filled in with the types of a database; statements end in ";" and a line break."""
-
-TABLES = ("memory", "log", "states", "episodes", "steps", "snapshots", "directory")
-IDS, STATES = 1, 2
 APPEND = "append"
 _STRETCH = 1000  # revisions looked at in one query
-
-
-class Sql(Protocol):
-    """A transaction under way. Values are written as `?` in a statement."""
-
-    def execute(self, query: str, values: Sequence[Value] = ()) -> list[Row]:
-        """Return the rows that a statement gives."""
-
-    def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
-        """Execute a statement that gives no rows once for each."""
-
-
-def _insertion(table: str, columns: int) -> str:
-    return f"INSERT INTO {table} VALUES ({', '.join('?' * columns)})"
 
 
 # --- the memory as a whole -----------------------------------------------------------------------
@@ -154,9 +58,9 @@ def create(db: Sql, uuid: str, epoch: str) -> Meta:
     """Fill the tables of a new memory."""
     made = Meta(uuid, epoch)
     values = tuple(getattr(made, name) for name in _META)
-    db.execute(_insertion("memory", len(_META) + 2), (1, *values, seal(1, *values)))
+    db.execute(insertion("memory", len(_META) + 2), (1, *values, seal(1, *values)))
     for kind in (IDS, STATES):
-        _put_entry(db, kind, b"", b"", 0)
+        directory.put(db, kind, b"", b"", 0)
     return made
 
 
@@ -197,7 +101,7 @@ def turn(db: Sql, held: Meta, what: str, changed: Iterable[int] = ()) -> int:
     """Begin the next revision, and return it; `changed` rise."""
     held.revision += 1
     values = (held.revision, what, rows.spans(changed), None)
-    db.execute(_insertion("log", 5), (*values, seal(*values)))
+    db.execute(insertion("log", 5), (*values, seal(*values)))
     return held.revision
 
 
@@ -230,7 +134,7 @@ def delete(db: Sql, line: Line, revision: int) -> None:
     db.execute(update, (revision, seal(*values), line.number))
     db.execute("DELETE FROM steps WHERE episode = ?", (line.number,))
     db.execute("DELETE FROM episodes WHERE number = ?", (line.number,))
-    drop_entry(db, IDS, rows.digest_of(line.id))
+    directory.drop(db, IDS, rows.digest_of(line.id))
 
 
 # --- episodes ------------------------------------------------------------------------------------
@@ -281,7 +185,7 @@ def every_line(db: Sql, upto: int) -> Iterator[Line]:
 def put_line(db: Sql, held: Line) -> None:
     """Write the line of a new episode."""
     values = held.values
-    db.execute(_insertion("episodes", len(values) + 1), (*values, seal(*values)))
+    db.execute(insertion("episodes", len(values) + 1), (*values, seal(*values)))
 
 
 def set_line(db: Sql, held: Line) -> None:
@@ -305,7 +209,7 @@ def steps(db: Sql, held: Line) -> list[Row]:
 
 def put_steps(db: Sql, number: int, steps: Sequence[Row]) -> bytes:
     """Write the steps of a new episode; returns their digest."""
-    query = _insertion("steps", 1 + len(rows.STEP))
+    query = insertion("steps", 1 + len(rows.STEP))
     db.many(query, [(number, *step) for step in steps])
     return seal(number, steps)
 
@@ -334,12 +238,16 @@ def episode(db: Sql, held: Line) -> Episode:
 # --- states --------------------------------------------------------------------------------------
 
 
+def fields_of(db: Sql, number: int) -> str | None:
+    """Return a state as JSON; None where there is none of that number."""
+    found = db.execute("SELECT number, fields, seal FROM states WHERE number = ?", (number,))
+    return str(sealed(found[0], f"state {number}")[1]) if found else None
+
+
 def state(db: Sql, number: int) -> State | None:
     """Return a state; None where there is none of that number."""
-    found = db.execute("SELECT number, fields, seal FROM states WHERE number = ?", (number,))
-    if not found:
-        return None
-    return rows.state_of(sealed(found[0], f"state {number}")[1], number)
+    fields = fields_of(db, number)
+    return None if fields is None else rows.state_of(fields, number)
 
 
 def sure_state(db: Sql, number: int) -> State:
@@ -354,15 +262,13 @@ def intern(db: Sql, held: Meta, stored: Iterable[str]) -> dict[str, int]:
     """Return the number of each state, given as JSON; those that are new are stored."""
     numbers: dict[str, int] = {}
     for text in stored:
-        if text in numbers:
-            continue
-        key = rows.digest_of(text)
-        number = find(db, STATES, key)
-        if number is None:
-            held.states = number = held.states + 1
-            db.execute(_insertion("states", 3), (number, text, seal(number, text)))
-            add_entry(db, STATES, key, number)
-        numbers[text] = number
+        if text not in numbers:
+            numbers[text], new = directory.number_of(
+                db, STATES, rows.digest_of(text), held.states + 1
+            )
+            if new:
+                held.states = number = numbers[text]
+                db.execute(insertion("states", 3), (number, text, seal(number, text)))
     return numbers
 
 
@@ -384,10 +290,10 @@ def drop_unused_states(db: Sql, held: Meta) -> int:
     used = used_states(db, held)
     unused = [n for (n,) in db.execute("SELECT number FROM states") if n not in used]
     for number in unused:
-        found = db.execute("SELECT number, fields, seal FROM states WHERE number = ?", (number,))
-        if len(found) != 1:
+        fields = fields_of(db, number)
+        if fields is None:
             raise Damage(f"state {number} is missing")
-        drop_entry(db, STATES, rows.digest_of(sealed(found[0], f"state {number}")[1]))
+        directory.drop(db, STATES, rows.digest_of(fields))
         db.execute("DELETE FROM states WHERE number = ?", (number,))
     return len(unused)
 
@@ -418,7 +324,7 @@ def snapshots(db: Sql, held: Meta) -> list[Named]:
 def put_snapshot(db: Sql, held: Meta, made: Named) -> None:
     """Write a new snapshot."""
     values = (made.place, made.name, made.made, made.episodes, made.members)
-    db.execute(_insertion("snapshots", 6), (*values, seal(*values)))
+    db.execute(insertion("snapshots", 6), (*values, seal(*values)))
     held.snapshots += 1
 
 
@@ -426,53 +332,3 @@ def drop_snapshot(db: Sql, held: Meta, place: int) -> None:
     """Delete a snapshot."""
     db.execute("DELETE FROM snapshots WHERE place = ?", (place,))
     held.snapshots -= 1
-
-
-# --- the directory -------------------------------------------------------------------------------
-
-_ENTRY = "SELECT key, following, number, seal FROM directory WHERE kind = ? AND key"
-
-
-def find(db: Sql, kind: int, key: bytes) -> int | None:
-    """Return the number that goes with a key; None where there is none."""
-    held, following, number = _entry(db, kind, "<=", key)
-    if held == key:
-        return number
-    if held > key or (following and following <= key):
-        raise Damage("the directory is out of order")
-    return None
-
-
-def add_entry(db: Sql, kind: int, key: bytes, number: int) -> None:
-    """Add a key that is not there."""
-    before, following, before_number = _entry(db, kind, "<", key)
-    _link(db, kind, before, key, before_number)
-    _put_entry(db, kind, key, following, number)
-
-
-def drop_entry(db: Sql, kind: int, key: bytes) -> None:
-    """Take out a key that is there."""
-    held, following, _ = _entry(db, kind, "<=", key)
-    before, held_next, before_number = _entry(db, kind, "<", key)
-    if not held == held_next == key:
-        raise Damage("the directory lacks an entry")
-    db.execute("DELETE FROM directory WHERE kind = ? AND key = ?", (kind, key))
-    _link(db, kind, before, following, before_number)
-
-
-def _entry(db: Sql, kind: int, relation: str, key: bytes) -> tuple[bytes, bytes, int]:
-    found = db.execute(f"{_ENTRY} {relation} ? ORDER BY key DESC LIMIT 1", (kind, key))
-    if not found:
-        raise Damage("the directory lacks its beginning")
-    held, following, number = sealed((kind, *found[0]), "an entry of the directory")[1:]
-    return held, following, number
-
-
-def _put_entry(db: Sql, kind: int, key: bytes, following: bytes, number: int) -> None:
-    values = (kind, key, following, number)
-    db.execute(_insertion("directory", 5), (*values, seal(*values)))
-
-
-def _link(db: Sql, kind: int, key: bytes, following: bytes, number: int) -> None:
-    query = "UPDATE directory SET following = ?, seal = ? WHERE kind = ? AND key = ?"
-    db.execute(query, (following, seal(kind, key, following, number), kind, key))
