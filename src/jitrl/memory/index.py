@@ -1,39 +1,42 @@
 """The exact index of a memory: the neighbours of a state, as `jitrl.similarity` defines them.
 
-Occurrences of an n-gram within a text are numbered (g, g#1, g#2 ...), so that the Jaccard
-similarity of multisets becomes that of plain sets. An inverted list per n-gram gives the sizes of
-all intersections in one pass; the rest is arithmetic on whole arrays, in the order of the
-definition, so that the similarities agree with it to the last bit. Each distinct state is indexed
-once.
+It reads what changed in the memory since the last look, and keeps the distinct states apart from
+the steps: `features` turns texts into hashes, `tail` and `segment` hold the states, `search` finds
+the nearest ones, `evidence` says which steps they were followed by, `engine` ties them together,
+`upkeep` and `storage` keep them in shape, and beside the memory.
 """
 
 from __future__ import annotations
 
-import math
+import logging
+import os
 import threading
-from array import array
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jitrl.errors import InvalidValue, NotAMemory
-from jitrl.memory.contract import Head, Memory, Pulse, Trail
+from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
+from jitrl.memory.contract import Memory, Pulse
+from jitrl.memory.engine import Engine, Moved
+from jitrl.memory.evidence import Moment, ReturnsRule, Stale
+from jitrl.memory.features import Features, new_salt
+from jitrl.memory.kernels import Ints32, Kernels, Numpy
+from jitrl.memory.search import Floor
+from jitrl.memory.upkeep import Upkeep
 from jitrl.records import Experience, State
-from jitrl.similarity import Field, Gram, grams, specification
+from jitrl.similarity import Field
 from jitrl.update import Floats, Ints
 
-ReturnsRule = Callable[[Floats, Floats], Floats]
-"""An episode's rewards and judged scores (nan for none) -> its returns; nan for a step that is no
-evidence. All have shape (T,)."""
+__all__ = ["Backend", "Cut", "Index", "ReturnsRule", "View"]
+
+log = logging.getLogger(__name__)
 
 Backend = Literal["auto", "numpy", "numba"]
-_ABSENT = -1
-_TRIES = 3
+_TRIES = 5
+_WASTED = 0.5  # share of steps that are gone for good: begin anew
+_WASTED_STEPS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,47 +57,6 @@ class Cut:
     per_action: int | None = None
 
 
-class _Postings:
-    """One field: for each numbered n-gram the states that hold it, and each state's size."""
-
-    def __init__(self, field: Field, states: int) -> None:
-        self.field = field
-        self.sizes = array("l", [_ABSENT] * states)
-        self._lists: dict[tuple[Gram, int], array[int]] = {}
-
-    def add(self, text: str | None) -> None:
-        """Append the next state's text, None where it has no such field."""
-        if text is None:
-            self.sizes.append(_ABSENT)
-            return
-        state = len(self.sizes)
-        features = self._features(text)
-        for feature in features:
-            self._lists.setdefault(feature, array("l")).append(state)
-        self.sizes.append(len(features))
-
-    def jaccard(self, text: str) -> Floats:
-        """Return the similarity of `text` to every state; 0 for a state without this field."""
-        features = self._features(text)
-        sizes = np.array(self.sizes, dtype=np.int64)
-        lists = [found for feature in features if (found := self._lists.get(feature))]
-        common = np.zeros(len(sizes), dtype=np.int64)
-        if lists:
-            hits = np.concatenate([np.array(found, dtype=np.int64) for found in lists])
-            common = np.bincount(hits, minlength=len(sizes))
-        union = sizes + len(features) - common
-        result = np.ones(len(sizes))
-        np.divide(common, union, out=result, where=union > 0)
-        result[sizes == _ABSENT] = 0.0
-        return result
-
-    def _features(self, text: str) -> list[tuple[Gram, int]]:
-        counted = grams(text, self.field.n).items()
-        if not self.field.multiset:
-            return [(gram, 0) for gram, _ in counted]
-        return [(gram, i) for gram, count in counted for i in range(count)]
-
-
 class Index:
     """Finds the neighbours of a state among the steps of a memory.
 
@@ -104,7 +66,7 @@ class Index:
              returns, shape (T,); nan for a step that is no evidence: it is left out
     backend  "numpy", "numba", or "auto": numba where it is installed and repays its import
 
-    Safe for use from several threads, not across a fork.
+    Safe for use from several threads, not across a fork. Raises InvalidValue.
     """
 
     def __init__(
@@ -120,47 +82,106 @@ class Index:
         self._memory = memory
         self._fields = tuple(fields)
         self._returns = returns
-        self._lock = threading.RLock()
-        self._core = _Core(memory, self._fields, returns)
+        self._kernels: Kernels = Numpy()
+        self._refreshing = threading.RLock()
+        self._pid = os.getpid()
+        self._closed = False
+        self._engine: Engine | None = None
+        self._upkeep: Upkeep | None = None
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes the memory held at the last refresh, present or not."""
+        return 0 if self._engine is None else self._engine.evidence.known
 
     def refresh(self) -> View:
         """Read what has changed in the memory, and return what is there now.
 
         Raises what the memory raises, and NotAMemory where its parts contradict each other.
         """
-        with self._lock:
+        self._usable()
+        with self._refreshing:
             for _ in range(_TRIES):
                 before = self._memory.pulse()
-                self._read(before)
+                anew = self._catch_up(before)
                 after = self._memory.pulse()
-                if (before.epoch, before.revision) == (after.epoch, after.revision):
-                    if self._core.known != after.episodes:
-                        raise NotAMemory(
-                            f"the memory counts {after.episodes} episodes and tells of "
-                            f"{self._core.known}: it is damaged, repair it or restore a copy"
-                        )
+                if anew is None or (before.epoch, before.revision) != (after.epoch, after.revision):
+                    continue  # others wrote meanwhile
+                engine = self._engine
+                assert engine is not None
+                if engine.evidence.known == after.episodes:
                     break
-            return View(self._core, len(self._core.actions), self._core.evidence)
-
-    @property
-    def episodes(self) -> int:
-        """How many episodes were stored at the last refresh, present or not."""
-        return self._core.known
+                if anew:
+                    raise NotAMemory(
+                        f"the memory counts {after.episodes} episodes and tells of "
+                        f"{engine.evidence.known}: it is damaged, repair it or restore a copy"
+                    )
+                self._engine = None
+            engine = self._engine
+            if engine is None or engine.epoch != after.epoch:
+                raise MemoryUnavailable("the memory changes all the time: try again")
+            if self._upkeep is not None:
+                self._upkeep.begin()
+            return View(engine, engine.moment(), self._usable)
 
     def close(self) -> None:
-        """Free what the index holds; calling it twice is harmless."""
-
-    def _read(self, pulse: Pulse) -> None:
-        core = self._core
-        if core.epoch == pulse.epoch and core.revision == pulse.revision:
+        """Save what is not saved yet, and free what is held; calling it twice is harmless."""
+        if self._pid != os.getpid():
             return
-        trails = [] if core.epoch != pulse.epoch else list(self._memory.changes(core.revision))
-        if core.epoch != pulse.epoch or any(t.number <= core.newest for t in trails):
-            core = _Core(self._memory, self._fields, self._returns)
-            trails = list(self._memory.changes(0))
-        core.add(trails)
-        core.epoch, core.revision = pulse.epoch, pulse.revision
-        self._core = core
+        with self._refreshing:
+            self._closed = True
+            if self._upkeep is not None:
+                self._upkeep.stop()
+            self._engine = self._upkeep = None
+
+    def _usable(self) -> None:
+        if self._pid != os.getpid():  # before any lock: a fork may have copied it held, for ever
+            raise MemoryUnavailable(
+                "an index was opened before this process was forked: open it anew here"
+            )
+        if self._closed:
+            raise MemoryUnavailable("the index of the memory is closed: open the learner again")
+
+    def _catch_up(self, pulse: Pulse) -> bool | None:
+        """Read up to a pulse; say whether all was read anew, None where it has to be tried again."""
+        engine = self._engine
+        if engine is not None and self._outdated(engine, pulse):
+            engine = None
+        if engine is None:
+            engine = self._begin(pulse)
+        anew = engine.revision == 0
+        try:
+            if engine.revision != pulse.revision:
+                engine.read(self._memory.changes(engine.revision), pulse.revision)
+        except Moved:
+            return None
+        except Stale as error:
+            log.warning("an index is built anew: %s", error)
+            self._engine = None
+            return None
+        return anew
+
+    def _outdated(self, engine: Engine, pulse: Pulse) -> bool:
+        wasted = engine.evidence.wasted
+        return (
+            engine.epoch != pulse.epoch
+            or engine.revision > pulse.revision
+            or (wasted > _WASTED and wasted * len(engine.evidence.rows) > _WASTED_STEPS)
+        )
+
+    def _begin(self, pulse: Pulse) -> Engine:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        engine = Engine(
+            self._memory,
+            pulse.epoch,
+            self._fields,
+            self._returns,
+            Features(new_salt()),
+            self._kernels,
+        )
+        self._engine, self._upkeep = engine, Upkeep(engine, lambda part: part)
+        return engine
 
 
 class View:
@@ -169,13 +190,13 @@ class View:
     `len(view)` counts the steps that are evidence.
     """
 
-    def __init__(self, core: _Core, upto: int, evidence: int) -> None:
-        self._core = core
-        self._upto = upto
-        self._evidence = evidence
+    def __init__(self, engine: Engine, moment: Moment, usable: Callable[[], None]) -> None:
+        self._engine = engine
+        self._moment = moment
+        self._usable = usable
 
     def __len__(self) -> int:
-        return self._evidence
+        return self._moment.evidence
 
     def neighbours(self, state: State, cut: Cut) -> list[Experience]:
         """Return the remembered steps nearest to `state`, most similar first, ties newest first.
@@ -183,156 +204,55 @@ class View:
         The steps of one distinct state stay together where k counts states; where it counts steps,
         steps of equal similarity are ordered by age. What is gone from the memory is left out.
         """
-        return self._core.neighbours(state, cut, self._upto)
+        self._usable()
+        with self._engine.lock:
+            steps, rows, levels = self._ranked(state, cut)
+            numbers, places = self._engine.evidence.episodes_of(steps)
+            names = self._engine.evidence.names
+            actions = [names[i] for i in self._engine.evidence.actions.data[steps].tolist()]
+        states = self._engine.states(dict.fromkeys(rows.tolist()))
+        heads = self._engine.heads(numbers.tolist())
+        found = []
+        for row, number, level, action, value, t in zip(
+            rows.tolist(),
+            numbers.tolist(),
+            levels.tolist(),
+            actions,
+            self._moment.value[steps].tolist(),
+            places.tolist(),
+            strict=True,
+        ):
+            if row in states and number in heads:
+                head = heads[number]
+                found.append(
+                    Experience(
+                        level, states[row], action, value, head.id, t, head.task, head.provenance
+                    )
+                )
+        return found
 
-
-class _Core:
-    """The index of one epoch of a memory; only ever appended to."""
-
-    def __init__(self, memory: Memory, fields: Sequence[Field], returns: ReturnsRule) -> None:
-        self.epoch = ""
-        self.revision = 0
-        self.newest = 0
-        self.known = 0
-        self.evidence = 0
-        self.actions: list[str] = []
-        self._memory = memory
-        self._fields = fields
-        self._returns = returns
-        self._lock = threading.RLock()
-        self._states: list[State] = []
-        self._number: dict[int, int] = {}
-        self._numbers: list[int] = []
-        self._postings: dict[str, _Postings] = {}
-        self._steps_of: list[array[int]] = []
-        self._values = array("d")
-        self._places: list[tuple[int, int]] = []  # episode's number, t
-
-    def add(self, trails: Sequence[Trail]) -> None:
-        """Append every step of the episodes that is evidence, in order."""
-        with self._lock:
-            states = self._memory.states({n for trail in trails for n in trail.states})
-            gone = [trail.number for trail in trails if not (trail.present or trail.states)]
-            held = self._memory.heads(gone) if gone else {}
-            for trail in trails:
-                self.newest = max(self.newest, trail.number)
-                if trail.number in gone and trail.number not in held:
-                    continue
-                self.known += 1
-                if not trail.present:
-                    continue
-                judged = [math.nan if score is None else score for score in trail.judged]
-                returns = self._returns(np.array(trail.rewards), np.array(judged))
-                for t, number in enumerate(trail.states):
-                    if np.isnan(returns[t]):
-                        continue
-                    row = self._intern(number, states[number])
-                    self._steps_of[row].append(len(self.actions))
-                    self._values.append(float(returns[t]))
-                    self._places.append((trail.number, t))
-                    self.actions.append(trail.actions[t])
-                    self.evidence += 1
-
-    def neighbours(self, state: State, cut: Cut, upto: int) -> list[Experience]:
-        """See `View.neighbours`; only the first `upto` steps exist."""
-        with self._lock:
-            similarities = self._similarities(state)
-            near = np.flatnonzero((similarities >= cut.threshold) & (similarities > 0.0))
-            newest = np.array([self._newest(int(i), upto) for i in near], dtype=np.int64)
-            near, newest = near[newest >= 0], newest[newest >= 0]
-            order = np.lexsort((-newest, -similarities[near]))
-            ranked = near[order]
-            # k steps come from k states at most: the ones whose newest step ranks first
-            steps = self._flatten(ranked[: _kept(similarities[ranked], cut)], upto, cut)
-            if cut.counts == "steps":
-                steps.sort(key=lambda found: (-similarities[found[0]], -found[1]))
-                levels = np.array([similarities[number] for number, _ in steps])
-                steps = steps[: _kept(levels, cut)]
-            states = self._memory.states({self._numbers[row] for row, _ in steps})
-            heads = self._memory.heads({self._places[step][0] for _, step in steps})
-            return [
-                self._experience(row, step, float(similarities[row]), heads)
-                for row, step in steps
-                if self._numbers[row] in states and self._places[step][0] in heads
-            ]
-
-    def _flatten(self, rows: Ints, upto: int, cut: Cut) -> list[tuple[int, int]]:
-        """Return (row, step) pairs, newest step first within a state."""
-        result = []
-        for row in rows:
-            taken: Counter[str] = Counter()
-            for step in reversed(self._steps_of[row]):
-                if step < upto:
-                    taken[self.actions[step]] += 1
-                    if cut.per_action is None or taken[self.actions[step]] <= cut.per_action:
-                        result.append((int(row), step))
-        return result
-
-    def _newest(self, number: int, upto: int) -> int:
-        """Return the newest step of a state below `upto`, -1 if there is none."""
-        steps = self._steps_of[number]
-        place = bisect_left(steps, upto)
-        return steps[place - 1] if place else -1
-
-    def _experience(
-        self, row: int, step: int, similarity: float, heads: Mapping[int, Head]
-    ) -> Experience:
-        number, t = self._places[step]
-        head = heads[number]
-        return Experience(
-            similarity=similarity,
-            state=self._states[row],
-            action=self.actions[step],
-            return_=self._values[step],
-            episode=head.id,
-            t=t,
-            task=head.task,
-            provenance=head.provenance,
-        )
-
-    def _intern(self, number: int, state: State) -> int:
-        """Return the row of a state, indexing it if it is new."""
-        row = self._number.get(number)
-        if row is not None:
-            return row
-        for field in specification(self._fields, state):
-            if field.name not in self._postings:
-                self._postings[field.name] = _Postings(field, len(self._states))
-        for name, postings in self._postings.items():
-            postings.add(state.get(name))
-        self._number[number] = row = len(self._states)
-        self._numbers.append(number)
-        self._states.append(state)
-        self._steps_of.append(array("l"))
-        return row
-
-    def _similarities(self, state: State) -> Floats:
-        """Return the similarity of `state` to every distinct state: the definition, on arrays."""
-        count = len(self._states)
-        total, weight = np.zeros(count), np.zeros(count)
-        alive = np.ones(count, dtype=np.bool_)
-        for field in specification(self._fields, {*state, *self._postings}):
-            text = state.get(field.name)
-            score, held = self._compare(field, text)
-            counted = held | (text is not None)
-            if field.minimum is not None:
-                alive &= ~counted | (score >= field.minimum)
-            if field.exact:
-                texts = (other.get(field.name) for other in self._states)
-                alive &= np.fromiter((other == text for other in texts), np.bool_, count)
-            total += np.where(counted, field.weight * score, 0.0)
-            weight += np.where(counted, field.weight, 0.0)
-        result = np.ones(count)
-        np.divide(total, weight, out=result, where=weight > 0)
-        return np.where(alive, result, 0.0)
-
-    def _compare(self, field: Field, text: str | None) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the similarity of a text to that of every state, and which states have one."""
-        postings = self._postings.get(field.name)
-        if postings is None:
-            return np.zeros(len(self._states)), np.zeros(len(self._states), dtype=np.bool_)
-        held = np.array(postings.sizes, dtype=np.int64) != _ABSENT
-        return (np.zeros(len(held)) if text is None else postings.jaccard(text)), held
+    def _ranked(self, state: State, cut: Cut) -> tuple[Ints32, Ints, Floats]:
+        """Return the steps of the neighbours in order, each with its row and similarity."""
+        engine, moment = self._engine, self._moment
+        floor = Floor(cut.threshold, cut.k, cut.keep_above)
+        rows, levels, newest = engine.search(state, floor, moment)
+        order = np.lexsort((-newest, -levels))
+        # k steps come from k states at most: the ones whose newest step ranks first
+        order = order[: _kept(levels[order], cut)]
+        rows, levels = rows[order], levels[order]
+        steps = []
+        for step, level in zip(newest[order].tolist(), levels.tolist(), strict=True):
+            all_count = cut.keep_above is not None and level >= cut.keep_above
+            most = cut.k if cut.counts == "steps" and not all_count else None
+            steps.append(engine.steps(step, cut.per_action, most, moment))
+        counts = [len(some) for some in steps]
+        flat = np.concatenate([np.zeros(0, dtype=np.int32), *steps])
+        rows, levels = np.repeat(rows, counts), np.repeat(levels, counts)
+        if cut.counts == "steps":
+            order = np.lexsort((-flat, -levels))
+            order = order[: _kept(levels[order], cut)]
+            flat, rows, levels = flat[order], rows[order], levels[order]
+        return flat, rows, levels
 
 
 def _kept(levels: Floats, cut: Cut) -> int:

@@ -1,0 +1,83 @@
+"""What keeps an index in shape, in a thread of its own, so that nobody waits for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from jitrl.memory.engine import Engine
+from jitrl.memory.segment import Part, merge, seal
+
+log = logging.getLogger(__name__)
+
+_SMALL = 2_000_000  # parts up to this weight are joined whenever two of them meet
+_RATIO = 3  # a part is joined to the one after it that weighs a third of it or more
+
+
+class Upkeep:
+    """Seals the parts of an engine, and joins small ones to larger ones.
+
+    done  called with a new part before it takes its place; returns it
+    """
+
+    def __init__(self, engine: Engine, done: Callable[[Part], Part]) -> None:
+        self._engine = engine
+        self._done = done
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def begin(self) -> None:
+        """See to it that what is to be done is done, by and by."""
+        with self._engine.lock:
+            if self._stopped or (self._thread is not None and self._thread.is_alive()):
+                return
+            if self._next() is not None:
+                self._thread = threading.Thread(target=self._run, name="jitrl-index", daemon=False)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until nothing is left to be done."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def stop(self) -> None:
+        """Wait for what is being done, and leave the rest."""
+        self._stopped = True
+        self.wait()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            with self._engine.lock:
+                parts = self._next()
+                if parts is None:
+                    self._thread = None
+                    return
+            try:
+                self._replace(parts)
+            except Exception:  # whatever it is, the old parts are as good
+                log.warning("parts of an index could not be joined: it goes on", exc_info=True)
+                return
+
+    def _replace(self, parts: list[Part]) -> None:
+        kernels = self._engine.kernels
+        first, *rest = parts
+        new = merge(first, rest[0], kernels) if rest else seal(first, kernels)
+        new = self._done(new)
+        with self._engine.lock:
+            at = next(i for i, part in enumerate(self._engine.parts) if part is parts[0])
+            self._engine.parts[at : at + len(parts)] = [new]
+
+    def _next(self) -> list[Part] | None:
+        """Return the part to be sealed, or the two to be joined."""
+        parts = self._engine.parts
+        for part in parts:
+            if not part.sealed:
+                return [part]
+        for i in range(len(parts) - 1, 0, -1):
+            before, part = parts[i - 1], parts[i]
+            small = before.weight + part.weight <= _SMALL
+            if small or before.weight <= _RATIO * part.weight:
+                return [before, part]
+        return None
