@@ -54,8 +54,10 @@ class PlainMemory:
             return False
         self.revision += 1
         self.held[self.revision] = Held(self.revision, self.revision, episode, self.clock())
-        visited = [step.state for step in episode.steps]
-        for state in [*visited, *filter(None.__ne__, [episode.final_state])]:
+        states = [step.state for step in episode.steps]
+        if episode.final_state is not None:
+            states.append(episode.final_state)
+        for state in states:
             self.numbers.setdefault(state, 1 + max(self.numbers.values(), default=0))
         self._evict()
         return True

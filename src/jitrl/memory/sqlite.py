@@ -29,6 +29,8 @@ Durability = Literal["process", "power"]
 APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
 SCHEMA_VERSION = 3  # 1 had no `judged`, 2 no seals
 _WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.001  # between two looks whether a lock is free
+_LOG_PAGES = 2000  # of writes, before they are moved into the file: 8 MB
 _SMALLEST = 512  # bytes of a database that is not empty
 _TYPES = {
     "integer": "INTEGER",
@@ -108,7 +110,7 @@ class SqliteMemory(SqlMemory):
                 return
             if self._old is not None and self._old.changed():
                 db = self._follow(self._old)
-            with self._transaction(db, "BEGIN"):
+            with self._transaction(db, _look):
                 yield _Transaction(db)
 
     @contextmanager
@@ -118,7 +120,7 @@ class SqliteMemory(SqlMemory):
             db = self._connection()
             if self._readonly:
                 raise seam.read_only(self._name)
-            with self._transaction(db, "BEGIN IMMEDIATE"):
+            with self._transaction(db, _lock):
                 yield _Transaction(db)
 
     def sweep(self, progress: Progress | None) -> None:
@@ -147,9 +149,12 @@ class SqliteMemory(SqlMemory):
         return self._db
 
     @contextmanager
-    def _transaction(self, db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    def _transaction(
+        self, db: sqlite3.Connection, begin: Callable[[sqlite3.Connection], object]
+    ) -> Iterator[None]:
+        """Commit at the end, roll back on any exception."""
         try:
-            db.execute(begin)
+            begin(db)
             yield
             db.execute("COMMIT")
         except BaseException:
@@ -180,11 +185,12 @@ class SqliteMemory(SqlMemory):
             if version < SCHEMA_VERSION:
                 self._read_old(version)
             return
-        _use_wal(db)
+        _patiently(db, "PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         if version < SCHEMA_VERSION:
-            with self._transaction(db, "BEGIN IMMEDIATE"):
+            with self._transaction(db, _lock):
                 version = self._version()  # of several processes at once, the first one does it
                 if version < SCHEMA_VERSION:
                     self._bring_up_to_date(version)
@@ -369,26 +375,40 @@ def _create(path: Path, durability: Durability) -> None:
             os.close(folder)
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to WAL mode. SQLite does not wait for other openers here, so this does."""
+def _look(db: sqlite3.Connection) -> None:
+    """Begin to read."""
+    db.execute("BEGIN")
+
+
+def _lock(db: sqlite3.Connection) -> None:
+    """Begin to write. SQLite would look the less often the longer it waits: a late one starved."""
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        _patiently(db, "BEGIN IMMEDIATE")
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {_WAIT_SECONDS * 1000:.0f}")
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> None:
+    """Execute a statement for which SQLite does not wait as long as it should."""
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(statement)
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.005)
+            time.sleep(_LOOK_SECONDS)
 
 
 def _translated(error: sqlite3.Error, name: str) -> Exception:
     """Return our exception for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
     if code == sqlite3.SQLITE_NOTADB:
-        return NotAMemory(_no_memory(name, str(error)))
+        return NotAMemory(_no_memory(name, _line(error)))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
-        return NotAMemory(damaged(name, str(error)))
+        return NotAMemory(damaged(name, _line(error)))
     if not code and isinstance(error, sqlite3.OperationalError):  # a text that is not UTF-8
         return NotAMemory(damaged(name, "a text that cannot be decoded"))
     remedies = {
@@ -399,7 +419,13 @@ def _translated(error: sqlite3.Error, name: str) -> Exception:
         sqlite3.SQLITE_IOERR: "check the disk: its quota, its space, its health",
     }
     remedy = remedies.get(code, "nothing was stored by this call")
-    return MemoryUnavailable(f"memory {name}: {error}: {remedy}")
+    return MemoryUnavailable(f"memory {name}: {_line(error)}: {remedy}")
+
+
+def _line(error: sqlite3.Error) -> str:
+    """Return the message of an error in one line; SQLite's may quote damaged text."""
+    shown = " ".join(str(error).split())
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 
 def _no_memory(name: str, what: str) -> str:

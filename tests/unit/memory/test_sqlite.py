@@ -8,21 +8,18 @@ import os
 import pickle
 import shutil
 import sqlite3
-import tempfile
-import threading
 from contextlib import closing
-from dataclasses import asdict, fields, replace
-from pathlib import Path
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import InvalidValue, JitrlError, MemoryUnavailable
 from jitrl.memory import SqliteMemory
+from jitrl.memory.schema import TABLES
 from jitrl.memory.sqlite import APPLICATION_ID, SCHEMA_VERSION
 from jitrl.records import Episode, State, Step
 
@@ -30,143 +27,6 @@ from jitrl.records import Episode, State, Step
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "memory.db"
-
-
-# --- beside a plain list ---------------------------------------------------------------------
-
-ids = st.sampled_from([f"id {i}" for i in range(12)])
-lengths = st.integers(0, 3)
-
-
-class BesideAList(RuleBasedStateMachine):
-    """Two writers and a reader of one file, beside a list of what was acknowledged."""
-
-    @initialize()
-    def begin(self):
-        self.folder = Path(tempfile.mkdtemp())
-        self.path = self.folder / "memory.db"
-        self.stored = []
-        self.first = SqliteMemory(self.path)
-        self.second = None
-        self.reader = None
-        self.under_way = None  # (iterator, how many it has yielded)
-
-    @precondition(lambda self: self.stored)
-    @rule(pick=st.randoms(use_true_random=False), by=st.sampled_from(["a", "b"]))
-    def judge_one_that_is_stored(self, pick, by):
-        place = pick.randrange(len(self.stored))
-        old = self.stored[place]
-        scores = [pick.choice([None, 1.0, -2.5]) for _ in old.steps]
-        steps = tuple(
-            replace(one, judged=score if one.judged is None else one.judged)
-            for one, score in zip(old.steps, scores, strict=True)
-        )
-        filled = steps != old.steps
-        assert self.first.judge(old.id, scores, {"judge": by}) is filled
-        judges = [name for name in old.provenance.get("judge", "").split("; ") if name]
-        if filled and by not in judges:
-            judges.append(by)
-        said = {"judge": "; ".join(judges)} if judges else {}
-        self.stored[place] = replace(old, steps=steps, provenance={**old.provenance, **said})
-
-    def append(self, memory, id, length, terminated):
-        made = episode(
-            id,
-            *(step(t, reward=float(t)) for t in range(length)),
-            terminated=terminated,
-            final_state=State(room="end") if terminated else None,
-            provenance={"n": str(len(self.stored))},
-        )
-        made = replace(made, steps=made.steps[:length])
-        new = id not in {other.id for other in self.stored}
-        assert memory.append(made) is new
-        if new:
-            self.stored.append(made)
-
-    @rule(id=ids, length=lengths, terminated=st.booleans())
-    def append_by_the_first(self, id, length, terminated):
-        self.append(self.first, id, length, terminated)
-
-    @rule(id=ids, length=lengths, terminated=st.booleans())
-    def append_by_the_second(self, id, length, terminated):
-        if self.second is None:
-            self.second = SqliteMemory(self.path)
-        self.append(self.second, id, length, terminated)
-
-    @precondition(lambda self: self.stored)
-    @rule(pick=st.randoms(use_true_random=False))
-    def append_one_that_is_stored(self, pick):
-        again = pick.choice(self.stored)
-        assert self.first.append(replace(again, task="another", steps=())) is False
-
-    @rule(after=st.integers(0, 14))
-    def iterate(self, after):
-        assert list(self.first.episodes(after)) == self.stored[after:]
-
-    @rule()
-    def begin_an_iteration(self):
-        self.under_way = (self.first.episodes(), 0)
-
-    @precondition(lambda self: self.under_way is not None)
-    @rule()
-    def go_on_with_it(self):
-        iterator, seen = self.under_way
-        found = next(iterator, None)
-        if found is None:
-            assert seen == len(self.stored)
-            self.under_way = None
-        else:
-            assert found == self.stored[seen]
-            self.under_way = (iterator, seen + 1)
-
-    @rule()
-    def fail_midway(self):
-        with pytest.raises(JitrlError):
-            self.first.append(episode("bad", step(0), step(1, before={"a": float("nan")})))
-
-    @rule()
-    def close_and_reopen(self):
-        self.under_way = None
-        self.first.close()
-        self.first = SqliteMemory(self.path)
-
-    @precondition(lambda self: self.second is not None)
-    @rule()
-    def close_the_second(self):
-        self.second.close()
-        self.second = None
-
-    @rule()
-    def read_only(self):
-        if self.reader is None:
-            self.reader = SqliteMemory(self.path, readonly=True)
-        assert list(self.reader.episodes()) == self.stored
-        with pytest.raises(MemoryUnavailable):
-            self.reader.append(episode("not by a reader"))
-
-    @precondition(lambda self: self.reader is not None)
-    @rule()
-    def close_the_reader(self):
-        self.reader.close()
-        self.reader = None
-
-    @invariant()
-    def everybody_counts_alike(self):
-        for memory in (self.first, self.second, self.reader):
-            assert memory is None or len(memory) == len(self.stored)
-
-    def teardown(self):
-        for memory in (self.first, self.second, self.reader):
-            if memory is not None:
-                memory.close()
-        with closing(SqliteMemory(self.path, readonly=True)) as memory:
-            assert list(memory.episodes()) == self.stored
-        assert sql(self.path, "PRAGMA integrity_check") == [("ok",)]
-        shutil.rmtree(self.folder)
-
-
-TestBesideAList = BesideAList.TestCase
-TestBesideAList.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 # --- what goes in comes out --------------------------------------------------------------------
@@ -262,12 +122,13 @@ def test_nothing_but_numbers_and_text_is_in_the_file(path):
     with closing(SqliteMemory(path)) as memory:
         steps = (step(0), step(1, judged=0.5))
         memory.append(episode("e", *steps, final_state=State(a="b"), provenance={"a": "b"}))
-    for table in ("episodes", "steps", "states"):
+    for table in TABLES:
         columns = [row[1] for row in sql(path, f"PRAGMA table_info({table})")]
         for column in columns:
             kinds = {kind for (kind,) in sql(path, f"SELECT typeof({column}) FROM {table}")}
-            allowed = {"digest": {"blob"}, "judged": {"real", "null"}}
-            assert kinds <= allowed.get(column, {"integer", "real", "text"})
+            assert kinds <= {"integer", "real", "text", "null"} | (
+                {"blob"} if column in ("digest", "seal", "key", "following") else set()
+            )
 
 
 def test_the_file_says_what_it_is(path):
@@ -283,28 +144,36 @@ def test_closing_leaves_one_file(path):
     assert names(path.parent) == [path.name]
 
 
-MID_CREATION = ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE", "BEGIN; SELECT * FROM sqlite_master"]
+def test_a_memory_gets_its_name_when_everything_is_in_it(path, monkeypatch):
+    seen = []
+
+    def link(old, new):
+        seen.append((new, names(path.parent)))
+        shutil.copyfile(old, new)
+
+    monkeypatch.setattr(os, "link", link)
+    with closing(SqliteMemory(path)) as memory:
+        assert memory.append(episode())
+    ((named, there),) = seen
+    assert named == path
+    assert path.name not in there  # until then
+    assert names(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("hold", MID_CREATION)
-def test_opening_waits_for_another_process_that_is_creating_the_file(path, hold):
-    opened = []
+def test_of_two_that_create_a_memory_at_once_both_open_the_first_ones(path, monkeypatch):
+    link = os.link
 
-    def open_it():
-        with closing(SqliteMemory(path)) as memory:
-            opened.append(memory.append(episode()))
+    def too_late(old, new):
+        monkeypatch.setattr(os, "link", link)
+        with closing(SqliteMemory(path)) as other:
+            other.append(episode("of the other"))
+        link(old, new)
 
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.executescript("PRAGMA user_version = 0; VACUUM;")
-        other.executescript(hold)
-        opener = threading.Thread(target=open_it)
-        opener.start()
-        opener.join(0.3)
-        waited = opener.is_alive()
-        other.execute("COMMIT")
-        opener.join()
-    assert waited
-    assert opened == [True]
+    monkeypatch.setattr(os, "link", too_late)
+    with closing(SqliteMemory(path)) as memory:
+        assert memory.append(episode("of this one"))
+        assert [found.id for found in memory.episodes()] == ["of the other", "of this one"]
+    assert names(path.parent) == [path.name]
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])

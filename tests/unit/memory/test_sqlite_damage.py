@@ -99,17 +99,10 @@ def test_a_memory_of_a_newer_version_is_refused_and_left_as_it_is(path):
     assert sql(path, "SELECT count(*) FROM episodes") == [(1,)]
 
 
-def test_an_empty_file_becomes_a_memory(path):
+@pytest.mark.parametrize("readonly", [False, True])
+def test_an_empty_file_is_damage_and_no_new_memory(path, readonly):
     path.touch()
-    with closing(SqliteMemory(path)) as memory:
-        assert memory.append(episode())
-    with closing(SqliteMemory(path)) as memory:
-        assert len(memory) == 1
-
-
-def test_an_empty_file_is_no_memory_to_a_reader(path):
-    path.touch()
-    refused(path, NotAMemory, readonly=True)
+    assert "is empty: delete it" in refused(path, NotAMemory, readonly=readonly)
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -210,13 +203,18 @@ def test_an_episode_that_went_missing_is_named(path):
             memory.append(episode(str(i)))
     with closing(sqlite3.connect(path)) as db:
         db.execute("DELETE FROM steps WHERE episode = 2")
-        db.execute("DELETE FROM episodes WHERE seq = 2")
+        db.execute("DELETE FROM episodes WHERE number = 2")
         db.commit()
     with closing(SqliteMemory(path)) as memory:
         found = memory.episodes()
         assert next(found).id == "0"
-        with pytest.raises(NotAMemory, match="2"):
+        with pytest.raises(NotAMemory, match="episode 2 is missing"):
             next(found)
+
+
+def read_all(path):
+    with closing(SqliteMemory(path)) as memory:
+        return list(memory.episodes())
 
 
 @pytest.mark.parametrize(
@@ -228,6 +226,11 @@ def test_an_episode_that_went_missing_is_named(path):
         "UPDATE steps SET policy_before = '{'",
         "UPDATE episodes SET provenance = x'ff'",
         "DROP TABLE steps",
+        "DELETE FROM memory",
+        "DELETE FROM log",
+        "UPDATE log SET gone = 1",
+        "UPDATE memory SET revision = 0",
+        "UPDATE memory SET revision = 2, episodes = 2",
     ],
 )
 def test_damaged_rows_are_named_as_damage(path, change):
@@ -236,11 +239,8 @@ def test_damaged_rows_are_named_as_damage(path, change):
     with closing(sqlite3.connect(path)) as db:
         db.execute(change)
         db.commit()
-    with (
-        closing(SqliteMemory(path)) as memory,
-        pytest.raises(NotAMemory, match="damaged") as caught,
-    ):
-        list(memory.episodes())
+    with pytest.raises(NotAMemory, match="damaged") as caught:
+        read_all(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
