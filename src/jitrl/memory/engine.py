@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from jitrl.memory.contract import Head, Memory, Trail
-from jitrl.memory.evidence import Evidence, Moment, ReturnsRule, Stale
+from jitrl.memory.evidence import Columns, Evidence, Moment, ReturnsRule, Stale
 from jitrl.memory.features import Features, Recent
 from jitrl.memory.kernels import Ints32, Kernels
 from jitrl.memory.search import Asked, Floor, Found, Searched, search
-from jitrl.memory.segment import Part
+from jitrl.memory.segment import Part, seal
 from jitrl.memory.tail import Tail
 from jitrl.records import State
 from jitrl.similarity import Field
@@ -66,6 +66,14 @@ class Engine:
 
     # --- reading
 
+    def load(
+        self, parts: Sequence[Part], steps: Sequence[Columns], changes: Columns | None
+    ) -> None:
+        """Begin with what was saved. Raises ValueError or IndexError where it does not fit."""
+        self.parts = list(parts)
+        self.tail = Tail(parts[-1].end if parts else 0)
+        self.evidence.load(steps, changes, self.tail.base)
+
     def read(self, trails: Iterable[Trail], revision: int) -> None:
         """Take over what changed up to a revision. Raises Stale or Moved."""
         waiting: list[Trail] = []
@@ -90,7 +98,7 @@ class Engine:
         if len(new) < int((rows < 0).sum()):
             raise Moved
         with self.lock:
-            self._close_tail(SEALED)
+            self.close_tail(SEALED)
             if new:
                 self.tail.add(dict(sorted(new.items())), self.fields, self.features, self.kernels)
                 rows = self._rows(numbers)
@@ -117,11 +125,19 @@ class Engine:
             rows = np.maximum(rows, part.rows(numbers))
         return rows
 
-    def _close_tail(self, weight: int) -> None:
+    def close_tail(self, weight: int) -> None:
         """Make the tail a part if it weighs more than that."""
-        if self.tail.weight > weight:
-            self.parts.append(self.tail.part(len(self.evidence.numbers), self.revision))
+        first = self.parts[-1].episodes.stop if self.parts else 0
+        if self.tail.weight > weight or (not weight and len(self.evidence.numbers) > first):
+            episodes = range(first, len(self.evidence.numbers))
+            self.parts.append(self.tail.part(episodes, self.revision))
             self.tail = Tail(self.tail.end)
+
+    def seal_tail(self) -> None:
+        """Make a sealed part of the tail, and of what else is not sealed yet."""
+        with self.lock:
+            self.close_tail(0)
+            self.parts = [p if p.sealed else seal(p, self.kernels) for p in self.parts]
 
     # --- asking
 

@@ -7,14 +7,16 @@ changes something that it can see writes to copies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jitrl.memory.contract import Trail
 from jitrl.memory.growing import Growing
-from jitrl.memory.kernels import Bytes, Ints32, Kernels
+from jitrl.memory.kernels import Bytes, Ints32, Kernels, ranges
 from jitrl.update import Floats, Ints
 
 ReturnsRule = Callable[[Floats, Floats], Floats]
@@ -26,6 +28,8 @@ class Stale(Exception):
     """What the memory tells does not fit to what was read before: begin anew."""
 
 
+Array = NDArray[Any]
+_COLUMNS = ("numbers", "lengths", "status", "judged", "rows", "actions", "rewards")
 OUT, IN, GONE = 0, 1, 2  # what an episode is: takes no part, present, deleted for good
 _SLOW = 1000  # dead links that are harmless
 
@@ -46,6 +50,32 @@ class Moment:
     live: Bytes
     previous: Ints32
     last: Ints32
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The steps of some episodes, as they are saved. Of changes: numbers, lengths, status, judged.
+
+    names  of the actions
+    """
+
+    numbers: Ints
+    lengths: Ints
+    status: Bytes
+    judged: Floats
+    rows: Ints32
+    actions: Ints32
+    rewards: Floats
+    names: list[str]
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the columns by name."""
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], names: list[str]) -> Self:
+        """Return columns from arrays by name; raises KeyError where one is missing."""
+        return cls(**{name: arrays[name] for name in _COLUMNS}, names=names)
 
 
 class Evidence:
@@ -187,6 +217,76 @@ class Evidence:
         self.judged.items[steps] = judged
         self._replace(steps, self._value(status, self.rewards.items[steps], judged))
         return True
+
+    def load(self, steps: Sequence[Columns], changes: Columns | None, rows: int) -> None:
+        """Begin with what was saved of episodes and their steps, whose rows are below `rows`."""
+        for columns in steps:
+            names = np.array([self.action(name) for name in columns.names], dtype=np.int32)
+            ends = len(self.rows) + np.cumsum(columns.lengths)
+            self.numbers.extend(columns.numbers)
+            self.starts.extend(ends - columns.lengths)
+            self.status.extend(columns.status)
+            self.rows.extend(columns.rows)
+            self.actions.extend(names[columns.actions])
+            self.rewards.extend(columns.rewards)
+            self.judged.extend(columns.judged)
+        self.dirty.grow(len(self.numbers), 0)
+        if changes is not None:
+            at = 0
+            for number, length, status in zip(
+                changes.numbers.tolist(), changes.lengths.tolist(), changes.status, strict=True
+            ):
+                place = self.find(number)
+                self.status.items[place], self.dirty.items[place] = status, 1
+                self.judged.items[slice(*self.span(place))] = changes.judged[at : at + length]
+                at += length
+        for place, status in enumerate(self.status.items.tolist()):
+            span = slice(*self.span(place))
+            self.value.extend(
+                self._value(status, self.rewards.items[span], self.judged.items[span])
+            )
+            self._gone += status == GONE
+            self._gone_steps += (span.stop - span.start) * (status == GONE)
+        self.live.extend(~np.isnan(self.value.items))
+        self._evidence = self._linked = int(np.count_nonzero(self.live.items))
+        self._chained.extend(self.live.items)
+        self._previous.grow(len(self.rows), -1)
+        self._last.grow(rows, -1)
+        self._relink = True
+
+    def columns(self, episodes: range) -> Columns:
+        """Return the steps of some episodes to be saved, and take them for saved."""
+        self.dirty.items[episodes.start : episodes.stop] = 0
+        return self._columns(np.arange(episodes.start, episodes.stop))
+
+    def changed(self, upto: int) -> Columns | None:
+        """Return what changed in the first `upto` episodes since they were saved, if anything."""
+        places = np.flatnonzero(self.dirty.items[:upto])
+        if not len(places):
+            return None
+        columns = self._columns(places)
+        nothing = np.zeros(0, dtype=np.int32)
+        return replace(columns, rows=nothing, actions=nothing, rewards=np.zeros(0), names=[])
+
+    def soil(self, episodes: range) -> None:
+        """Take episodes for unsaved after all."""
+        self.dirty.items[episodes.start : episodes.stop] = 1
+
+    def _columns(self, places: Ints) -> Columns:
+        ends = np.append(self.starts.items, len(self.rows))
+        lengths = ends[places + 1] - ends[places]
+        steps = ranges(ends[places], lengths)
+        actions, named = np.unique(self.actions.items[steps], return_inverse=True)
+        return Columns(
+            numbers=self.numbers.items[places],
+            lengths=lengths,
+            status=self.status.items[places],
+            judged=self.judged.items[steps],
+            rows=self.rows.items[steps],
+            actions=named.astype(np.int32),
+            rewards=self.rewards.items[steps],
+            names=[self.names[i] for i in actions.tolist()],
+        )
 
     def moment(self, kernels: Kernels, rows: int) -> Moment:
         """Return what there is now, linked anew if it has to be."""

@@ -17,11 +17,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
+from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory, StoreError
 from jitrl.memory.contract import Memory, Pulse
 from jitrl.memory.engine import Engine, Moved
 from jitrl.memory.evidence import Moment, ReturnsRule, Stale
 from jitrl.memory.features import Features, new_salt
+from jitrl.memory.folder import Folder
 from jitrl.memory.kernels import Ints32, Kernels, Numpy
 from jitrl.memory.search import Floor
 from jitrl.memory.upkeep import Upkeep
@@ -86,8 +87,10 @@ class Index:
         self._refreshing = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
+        self._distrust = False  # what is saved: it has been contradicted
         self._engine: Engine | None = None
         self._upkeep: Upkeep | None = None
+        self._folder: Folder | None = None
 
     @property
     def episodes(self) -> int:
@@ -116,7 +119,7 @@ class Index:
                         f"the memory counts {after.episodes} episodes and tells of "
                         f"{engine.evidence.known}: it is damaged, repair it or restore a copy"
                     )
-                self._engine = None
+                self._engine, self._distrust = None, True
             engine = self._engine
             if engine is None or engine.epoch != after.epoch:
                 raise MemoryUnavailable("the memory changes all the time: try again")
@@ -130,9 +133,12 @@ class Index:
             return
         with self._refreshing:
             self._closed = True
-            if self._upkeep is not None:
-                self._upkeep.stop()
-            self._engine = self._upkeep = None
+            engine, upkeep, folder = self._engine, self._upkeep, self._folder
+            self._engine = self._upkeep = self._folder = None
+            if upkeep is not None:
+                upkeep.stop()
+            if engine is not None and folder is not None:
+                self._save(folder, engine)
 
     def _usable(self) -> None:
         if self._pid != os.getpid():  # before any lock: a fork may have copied it held, for ever
@@ -143,9 +149,10 @@ class Index:
             raise MemoryUnavailable("the index of the memory is closed: open the learner again")
 
     def _catch_up(self, pulse: Pulse) -> bool | None:
-        """Read up to a pulse; say whether all was read anew, None where it has to be tried again."""
+        """Read up to a pulse; say whether that was from the beginning, None for try again."""
         engine = self._engine
         if engine is not None and self._outdated(engine, pulse):
+            self._distrust = engine.epoch == pulse.epoch
             engine = None
         if engine is None:
             engine = self._begin(pulse)
@@ -157,7 +164,7 @@ class Index:
             return None
         except Stale as error:
             log.warning("an index is built anew: %s", error)
-            self._engine = None
+            self._engine, self._distrust = None, True
             return None
         return anew
 
@@ -170,18 +177,56 @@ class Index:
         )
 
     def _begin(self, pulse: Pulse) -> Engine:
+        """Return an engine to go on with: what was saved, or an empty one."""
         if self._upkeep is not None:
             self._upkeep.stop()
-        engine = Engine(
-            self._memory,
-            pulse.epoch,
-            self._fields,
-            self._returns,
-            Features(new_salt()),
-            self._kernels,
-        )
-        self._engine, self._upkeep = engine, Upkeep(engine, lambda part: part)
+        if self._folder is None and self._memory.beside is not None:
+            self._folder = Folder(self._memory.beside, self._fields)
+        engine = None if self._folder is None else self._saved(self._folder, pulse)
+        if engine is None:
+            engine = self._fresh(pulse, new_salt())
+            if self._folder is not None:
+                self._folder.discard()
+        self._distrust = False
+        self._engine, self._upkeep = engine, Upkeep(engine, self._folder)
         return engine
+
+    def _fresh(self, pulse: Pulse, salt: bytes) -> Engine:
+        features = Features(salt)
+        return Engine(
+            self._memory, pulse.epoch, self._fields, self._returns, features, self._kernels
+        )
+
+    def _saved(self, folder: Folder, pulse: Pulse) -> Engine | None:
+        """Return what was saved; None where there is nothing, or it is of another memory."""
+        saved = None if self._distrust else folder.load(pulse)
+        if saved is None:
+            return None
+        engine = self._fresh(pulse, saved.salt)
+        if saved.last is not None:
+            number, digest = saved.last
+            head = engine.heads([number]).get(number)
+            if head is not None and engine.features.digest(head.id) != digest:
+                log.warning("the saved index %s is of another memory: built anew", folder.path)
+                return None
+        try:
+            engine.load(saved.parts, saved.steps, saved.changes)
+        except (ValueError, IndexError) as error:
+            log.warning("the saved index %s is damaged (%s): built anew", folder.path, error)
+            return None
+        engine.revision = saved.revision
+        return engine
+
+    def _save(self, folder: Folder, engine: Engine) -> None:
+        """Save all of the index, as far as it can be."""
+        try:
+            if folder.retry() and engine.revision:
+                engine.seal_tail()
+                folder.save(engine)
+        except (OSError, StoreError) as error:
+            log.warning("the index %s was not saved: %s", folder.path, error)
+        finally:
+            folder.release()
 
 
 class View:

@@ -59,7 +59,7 @@ class Kernels(Protocol):
         """Return the lists of these numbers, one after the other, and how long each one is."""
 
     def group(self, keys: Ints32, size: int) -> tuple[Ints, Ints32]:
-        """Return for each number below `size` where `keys` has it, as a list of lists; -1 is none."""
+        """Return where `keys` has each number below `size`, as a list of lists; -1 is no number."""
 
     def move(
         self, starts: Ints, items: Ints32, list_map: Ints32, item_map: Ints32, at: Ints, out: Ints32
@@ -75,7 +75,7 @@ class Kernels(Protocol):
         """Return the newest live step below `upto` of each row, -1 where there is none."""
 
     def chain(self, row_of: Ints32, live: Bytes, rows: int) -> tuple[Ints32, Ints32]:
-        """Link the live steps of each row: return `previous` of each step, and each row's `last`."""
+        """Link the live steps of each row: return each step's `previous`, and each row's `last`."""
 
     def walk(
         self,

@@ -1,4 +1,4 @@
-"""The search for the states nearest to one, in one part of an index: exact, and no more than needed.
+"""The search for the states nearest to one, in one part of an index: exact, and with little work.
 
 With the weights W of the fields that the asked state has, a state whose field f has the Jaccard
 similarity J_f is at most (W - w_f (1 - J_f)) / W similar. So what must be as similar as `floor`
@@ -181,9 +181,8 @@ class _Search:
         best: tuple[Ints32, Floats, int] | None = None
         for _, _, field, need in sorted(wanted):
             texts = self._part.fields[field.name]
-            if best is not None:
-                if best[2] <= _FEW or self._cost(field, texts, need) >= best[2]:
-                    break
+            if best and (best[2] <= _FEW or self._cost(field, texts, need) >= best[2]):
+                break
             numbers, scores = self._reach(field, texts, need)
             count = _row_count(texts, numbers)
             if not count:
@@ -225,7 +224,7 @@ class _Search:
         return numbers[enough], scores[enough]
 
     def _candidates(self, field: Field, texts: Sealed, need: float) -> Ints32:
-        """Return the texts that share one of the rarest features, and are neither short nor long."""
+        """Return the texts of a fitting length that share one of the rarest features."""
         size = len(self._asked.hashes(field))
         rarest = self._rarest(field, texts, need)
         return self._kernels.gather(

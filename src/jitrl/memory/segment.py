@@ -94,7 +94,7 @@ class Part:
     numbers    shape (rows,): the memory's number of each row's state
     order      sorts the numbers
     fields     name -> its texts
-    episodes   how many of all episodes, from the first on, end with this part
+    episodes   places of its episodes among all of them, in the order of their numbers
     revision   of the memory, up to which these are known
     file       where it is saved, None where it is not
     """
@@ -103,7 +103,7 @@ class Part:
     numbers: Ints
     order: Ints32
     fields: Mapping[str, Texts]
-    episodes: int
+    episodes: range
     revision: int
     file: str | None = None
 
@@ -172,7 +172,7 @@ def merge(first: Part, second: Part, kernels: Kernels) -> Part:
         fields={
             name: _joined(_texts(first, name), _texts(second, name), kernels) for name in names
         },
-        episodes=second.episodes,
+        episodes=range(first.episodes.start, second.episodes.stop),
         revision=second.revision,
     )
 

@@ -139,7 +139,7 @@ class Tail:
         """Return the number of a row's state."""
         return self._numbers[row - self.base]
 
-    def part(self, episodes: int, revision: int) -> Part:
+    def part(self, episodes: range, revision: int) -> Part:
         """Return what is there as a part; nothing may be added after that."""
         numbers = np.array(self._numbers, dtype=np.int64)
         order = np.argsort(numbers, kind="stable").astype(np.int32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 
 from jitrl.memory.engine import Engine
+from jitrl.memory.folder import Folder
 from jitrl.memory.segment import Part, merge, seal
 
 log = logging.getLogger(__name__)
@@ -16,24 +16,25 @@ _RATIO = 3  # a part is joined to the one after it that weighs a third of it or 
 
 
 class Upkeep:
-    """Seals the parts of an engine, and joins small ones to larger ones.
+    """Seals the parts of an engine, joins small ones to larger ones, and saves them.
 
-    done  called with a new part before it takes its place; returns it
+    folder  where they are saved, None for nowhere
     """
 
-    def __init__(self, engine: Engine, done: Callable[[Part], Part]) -> None:
+    def __init__(self, engine: Engine, folder: Folder | None) -> None:
         self._engine = engine
-        self._done = done
+        self._folder = folder
         self._thread: threading.Thread | None = None
         self._stopped = False
+        self._failed: list[int] = []  # the parts with which something failed: not tried again
 
     def begin(self) -> None:
         """See to it that what is to be done is done, by and by."""
         with self._engine.lock:
             if self._stopped or (self._thread is not None and self._thread.is_alive()):
                 return
-            if self._next() is not None:
-                self._thread = threading.Thread(target=self._run, name="jitrl-index", daemon=False)
+            if (self._next() is not None or self._unsaved()) and self._failed != self._parts():
+                self._thread = threading.Thread(target=self._run, name="jitrl-index")
                 self._thread.start()
 
     def wait(self) -> None:
@@ -48,23 +49,33 @@ class Upkeep:
         self.wait()
 
     def _run(self) -> None:
-        while not self._stopped:
-            with self._engine.lock:
-                parts = self._next()
+        try:
+            while not self._stopped:
+                with self._engine.lock:
+                    parts = self._next()
                 if parts is None:
-                    self._thread = None
+                    if self._folder is not None and self._unsaved():
+                        self._folder.save(self._engine)
                     return
-            try:
                 self._replace(parts)
-            except Exception:  # whatever it is, the old parts are as good
-                log.warning("parts of an index could not be joined: it goes on", exc_info=True)
-                return
+        except Exception:  # whatever it is, the old parts are as good
+            log.warning("parts of an index were not joined or saved: it goes on", exc_info=True)
+            with self._engine.lock:
+                self._failed = self._parts()
+
+    def _parts(self) -> list[int]:
+        return [id(part) for part in self._engine.parts]
+
+    def _unsaved(self) -> bool:
+        """Say whether there is something to be saved, as far as we know."""
+        if self._folder is None or not self._folder.willing or not self._engine.revision:
+            return False
+        return any(part.sealed and part.file is None for part in self._engine.parts)
 
     def _replace(self, parts: list[Part]) -> None:
         kernels = self._engine.kernels
         first, *rest = parts
         new = merge(first, rest[0], kernels) if rest else seal(first, kernels)
-        new = self._done(new)
         with self._engine.lock:
             at = next(i for i, part in enumerate(self._engine.parts) if part is parts[0])
             self._engine.parts[at : at + len(parts)] = [new]

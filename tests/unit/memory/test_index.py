@@ -7,97 +7,23 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from index_kit import (
+    ALL,
+    RETURNS,
+    ROOM,
+    by_definition,
+    by_index,
+    cuts,
+    episode,
+    filled_with,
+    specifications,
+    states,
+    step,
+)
 from plain_memory import PlainMemory
 
-from jitrl import update
 from jitrl.memory import Cut, Index
-from jitrl.records import Episode, State, Step
-from jitrl.similarity import Field, similarity
-
-
-def RETURNS(rewards, judged):  # noqa: N802
-    return update.returns(rewards, gamma=0.5)
-
-
-def step(state, action="go", reward=0.0):
-    return Step(state, action, reward, 0.0, {action: 1.0}, {action: 1.0}, False, "default", 0)
-
-
-def episode(id, *steps, task="", **provenance):
-    return Episode(id, task, tuple(steps), provenance=provenance)
-
-
-def by_definition(episodes, fields, state, cut):
-    """Compare `state` with every stored step, sort, cut: no index, no arrays."""
-    steps = []
-    for stored in episodes:
-        returns = RETURNS([step.reward for step in stored.steps], None)
-        for t, each in enumerate(stored.steps):
-            steps.append((each.state, each.action, float(returns[t]), stored.id, t))
-    near = []
-    for age, (other, *rest) in enumerate(steps):
-        value = similarity(state, other, fields)
-        if value >= cut.threshold and value > 0:
-            near.append((value, age, other, *rest))
-    if cut.counts == "steps":
-        groups = [[found] for found in near]
-    else:
-        distinct = {}
-        for found in near:
-            distinct.setdefault(found[2], []).append(found)
-        groups = [sorted(group, key=lambda found: -found[1]) for group in distinct.values()]
-    groups.sort(key=lambda group: (-group[0][0], -group[0][1]))  # nearest, then newest
-    if cut.k is not None:
-        groups = [
-            group
-            for place, group in enumerate(groups)
-            if place < cut.k or (cut.keep_above is not None and group[0][0] >= cut.keep_above)
-        ]
-    return [
-        (value, other, action, return_, id, t)
-        for group in groups
-        for value, _, other, action, return_, id, t in group
-    ]
-
-
-def filled_with(episodes, fields, returns=RETURNS):
-    memory = PlainMemory()
-    for each in episodes:
-        memory.append(each)
-    return Index(memory, fields, returns).refresh()
-
-
-def by_index(view, state, cut):
-    return [
-        (found.similarity, found.state, found.action, found.return_, found.episode, found.t)
-        for found in view.neighbours(state, cut)
-    ]
-
-
-texts = st.lists(st.sampled_from(["a", "b", "c"]), max_size=5).map(" ".join)
-states = st.dictionaries(
-    st.sampled_from(["room", "bag", "past", "other", "extra"]), texts, max_size=4
-).map(lambda fields: State(**fields))
-specifications = st.lists(
-    st.builds(
-        Field,
-        name=st.sampled_from(["room", "bag", "past", "never"]),
-        weight=st.sampled_from([0.0, 0.1, 0.3, 0.7, 1.0]),
-        n=st.integers(1, 3),
-        multiset=st.booleans(),
-        minimum=st.one_of(st.none(), st.none(), st.sampled_from([0.0, 0.3, 0.5])),
-        exact=st.sampled_from([False, False, False, True]),
-    ),
-    unique_by=lambda field: field.name,
-    max_size=4,
-)
-cuts = st.builds(
-    Cut,
-    threshold=st.sampled_from([0.0, 0.0, 0.2, 0.5, 0.75, 1.0]),
-    k=st.one_of(st.none(), st.integers(1, 6)),
-    counts=st.sampled_from(["states", "steps"]),
-    keep_above=st.one_of(st.none(), st.sampled_from([0.0, 0.4, 0.7, 1.0])),
-)
+from jitrl.records import State
 
 
 @st.composite
@@ -141,10 +67,6 @@ def test_a_view_shows_the_memory_as_it_was_when_it_was_made(memory, fields, cut,
     for count, view in enumerate(views):
         assert by_index(view, state, cut) == by_definition(episodes[:count], fields, state, cut)
         assert len(view) == sum(len(each.steps) for each in episodes[:count])
-
-
-ROOM = [Field("room")]
-ALL = Cut(threshold=0.0, k=None, counts="steps")
 
 
 def filled(*steps, fields=ROOM):
