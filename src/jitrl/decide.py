@@ -19,6 +19,7 @@ from jitrl.errors import InvalidValue
 from jitrl.presets import Preset
 from jitrl.records import ActionValue, Decision, Experience, Modulation, Scores, State, Values
 from jitrl.scores import Sampled
+from jitrl.trust import action_weights, source_of
 from jitrl.update import Estimate, Evidence, Floats
 
 _OTHER = ""  # no action is empty: the place of all that was never taken near here
@@ -62,9 +63,9 @@ def decide(
     actions = [*logprobs, *joined]
     z = np.array([*logprobs.values(), *joined.values()])
     if abstained:
-        estimate = _unmoved(_evidence(neighbours, actions))
+        estimate = _unmoved(_evidence(neighbours, actions, preset))
     else:
-        estimate = preset.estimator(_evidence(neighbours, actions), draws.explore)
+        estimate = preset.estimator(_evidence(neighbours, actions, preset), draws.explore)
     log_before = update.log_policy(z, np.zeros(len(z)), 0.0, preset.temperature)
     if preset.rule == "exact":
         beta = update.beta_within(z, estimate.A, beta, preset.kl_budget, preset.temperature)
@@ -123,7 +124,7 @@ def modulate(
         neighbours = [step for step in neighbours if step.action in executable]
     known = remembered(neighbours, preset, beta)
     actions = [*known, _OTHER]
-    evidence = _evidence(neighbours, actions)
+    evidence = _evidence(neighbours, actions, preset)
     estimate = preset.estimator(evidence, draws.explore) if known else _unmoved(evidence)
     values = _values(actions, estimate)
     advantages = {action: values[action].advantage for action in known}
@@ -188,25 +189,32 @@ def _updated(z: Floats, A: Floats, beta: float, preset: Preset) -> Floats:
     return released.log_policy(np.exp(base), A, beta)
 
 
-def _evidence(neighbours: Sequence[Experience], actions: Sequence[str]) -> Evidence:
+def _evidence(neighbours: Sequence[Experience], actions: Sequence[str], preset: Preset) -> Evidence:
     union = update.candidate_union(actions, (step.action for step in neighbours))
     number = {action: i for i, action in enumerate(union)}
+    taken = np.array([number[step.action] for step in neighbours], dtype=np.int64)
+    weight = np.ones(len(neighbours))
+    if preset.source_share is not None:
+        sources = [source_of(step.provenance) for step in neighbours]
+        weight = action_weights(taken, sources, preset.source_share)
     return Evidence(
         returns=np.array([step.return_ for step in neighbours], dtype=np.float64),
-        taken=np.array([number[step.action] for step in neighbours], dtype=np.int64),
+        taken=taken,
         similarity=np.array([step.similarity for step in neighbours], dtype=np.float64),
         actions=len(actions),
+        weight=weight,
     )
 
 
 def _abstains(preset: Preset, neighbours: Sequence[Experience]) -> bool:
-    return preset.estimator.abstains(_evidence(neighbours, ()))
+    return preset.estimator.abstains(_evidence(neighbours, (), preset))
 
 
 def _unmoved(evidence: Evidence) -> Estimate:
     """Return what little is known where the estimator abstains; every advantage is 0."""
-    V = float(np.mean(evidence.returns)) if len(evidence) else math.nan
-    Q, _ = update.weighted_means(evidence, np.ones(len(evidence)))
+    weight = evidence.weight
+    V = float(np.average(evidence.returns, weights=weight)) if len(evidence) else math.nan
+    Q, _ = update.weighted_means(evidence, weight)
     n = update.counts(evidence)
     return Estimate(V, Q, n, np.full(len(n), math.inf), np.zeros(len(n)))
 
@@ -255,7 +263,8 @@ def _joining(
     else:
         joining = dict.fromkeys(remembered, base)
     if preset.join == "zero-if-positive":
-        mean, _ = update.weighted_means(_evidence(neighbours, union), np.ones(len(neighbours)))
+        evidence = _evidence(neighbours, union, preset)
+        mean, _ = update.weighted_means(evidence, evidence.weight)
         positive = {action for action, Q in zip(union, mean, strict=True) if Q > 0}
         joining = {action: base for action, base in joining.items() if action in positive}
     return neighbours, joining
@@ -287,7 +296,7 @@ def _limited(
     actions = [*proposed, *joining]
     z = np.array([*proposed.values(), *joining.values()])
     mass = np.exp(update.log_policy(z, np.zeros(len(z)), 0.0, preset.temperature))
-    Q = preset.estimator(_evidence(neighbours, actions), rng).Q
+    Q = preset.estimator(_evidence(neighbours, actions, preset), rng).Q
     held, total = 0.0, float(np.sum(mass[: len(proposed)]))
     result: dict[str, float] = {}
     for i in sorted(range(len(proposed), len(actions)), key=lambda i: -Q[i]):

@@ -36,13 +36,15 @@ class Estimator(Protocol):
 class Shrunken:
     """The default: action means, shrunk towards a common baseline by how little evidence they have.
 
-        mean_a = sum w_i G_i / n_a,  n_a = sum w_i       over a's neighbours, w_i their similarity
+        mean_a = sum w_i G_i / n_a,  n_a = sum w_i       over a's neighbours: w_i their similarity,
+                                                         times the weight of `Evidence`
         t_a    = n_a / (n_a + pseudo_count)              trust in it, below 1
         V      = sum t_a mean_a / sum t_a                over the actions tried
         Q(a)   = V + t_a (mean_a - V)
         A~     = (Q - V) / (D + S)                       D = max |mean_a - V|,
                                                          S = standard error of an average mean
-        A~     = bonus / sqrt(1 + |N|)                   for an untried action: Q = V + A~ (D + S)
+        A~     = bonus / sqrt(1 + |N|)                   for an untried action: Q = V + A~ (D + S);
+                                                         |N| is the sum of the weights
 
     V and Q are the best linear predictor of a one-way random-effects model in which `pseudo_count`
     is the variance within an action over that between actions (Robinson 1991,
@@ -72,19 +74,20 @@ class Shrunken:
             returns=evidence.returns - evidence.returns[0],  # equal returns differ by exactly 0
             actions=max(evidence.actions, 1 + int(evidence.taken.max())),
         )
-        mean, weight = weighted_means(everything, everything.similarity)
+        mean, weight = weighted_means(everything, everything.weight * everything.similarity)
         trust = weight / (weight + self.pseudo_count)
         baseline = float(np.nansum(trust * mean) / np.sum(trust))
         deviation = pooled_deviation(everything)
         tried = int(np.sum(weight > 0))
-        noise = deviation * math.sqrt(tried / len(evidence)) if math.isfinite(deviation) else 0.0
+        size = float(np.sum(evidence.weight))
+        noise = deviation * math.sqrt(tried / size) if math.isfinite(deviation) else 0.0
         rounding = 1e-9 * float(np.max(np.abs(evidence.returns)))
         scale = float(np.nanmax(np.abs(mean - baseline))) + noise + rounding
         n = counts(evidence)
         gap = (trust * (mean - baseline))[: evidence.actions]
-        untried = self.bonus / math.sqrt(1 + len(evidence))
+        untried = self.bonus / math.sqrt(1 + size)
         A = np.where(n > 0, gap / scale if scale > 0 else 0.0, untried)
         V = baseline + float(evidence.returns[0])
         return Estimate(
-            V, V + np.where(n > 0, gap, untried * scale), n, standard_errors(evidence, n), A
+            V, V + np.where(n > 0, gap, untried * scale), n, standard_errors(evidence), A
         )

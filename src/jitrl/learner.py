@@ -27,6 +27,7 @@ from jitrl.credit import Credit, Signal
 from jitrl.errors import InvalidValue
 from jitrl.live import LiveEpisode
 from jitrl.memory import Cut, Index, Memory, SqliteMemory, View
+from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
@@ -48,12 +49,16 @@ class Learner:
     durability    "process" or "power": what acknowledged episodes survive
     reward_range  (lowest, highest) reward of a step; a reward outside is refused, and
                   remembered ones are clipped to it
+    return_range  (lowest, highest) return: remembered ones are clipped to it
     credit        what returns are made of: the "reward" of a step, the score that a judge gave it
                   ("judged"), or "mixed": reward + judge_weight * score. But for "reward", a step
                   without a score is left out: it is no evidence, and counts in nobody's return
     judge_weight  in [0, 1e6], for "mixed"
     judged_range  (lowest, highest) score: remembered ones are clipped to it
-    provenance    name -> text, stored with every episode: world, model, run ...
+    provenance    name -> text, stored with every episode: world, model, run ...; a learner that is
+                  given no run is one of its own
+    redaction     takes secrets out of states before they are compared, and out of episodes before
+                  they are stored; None for nothing. A Memory brings its own (`Memory.redaction`)
     clock         seconds since the epoch, for the time stored with an episode
     overrides     hyper-parameters of the preset by name: beta=, gamma=, k=, kl_budget=, fields= ...
 
@@ -72,10 +77,12 @@ class Learner:
         frozen: bool = False,
         durability: Durability = "process",
         reward_range: tuple[float, float] | None = None,
+        return_range: tuple[float, float] | None = None,
         credit: Signal = "reward",
         judge_weight: float = 1.0,
         judged_range: tuple[float, float] | None = None,
         provenance: Mapping[str, str] | None = None,
+        redaction: Redaction | None = DEFAULT,
         clock: Callable[[], float] = time.time,
         **overrides: object,
     ) -> None:
@@ -83,16 +90,21 @@ class Learner:
         self.seed = count("seed", seed)
         self.frozen = frozen
         self.reward_range = None if reward_range is None else interval("reward_range", reward_range)
+        self.return_range = None if return_range is None else interval("return_range", return_range)
         self.credit = Credit(credit, judge_weight, self.reward_range, judged_range)
-        self.provenance = texts("provenance", provenance or {})
+        self.provenance = {"run": uuid.uuid4().hex} | texts("provenance", provenance or {})
         self._clock = clock
         self.now()  # a clock that cannot be read is found out before an episode is played
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
-            memory = SqliteMemory(memory, durability=durability, readonly=readonly)
+            memory = SqliteMemory(
+                memory, durability=durability, readonly=readonly, redaction=redaction
+            )
         elif not callable(getattr(memory, "changes", None)):
             raise InvalidValue("memory", memory, "must be a path, None, or a jitrl.memory.Memory")
+        elif redaction not in (DEFAULT, memory.redaction):
+            raise InvalidValue("redaction", redaction, "must be left out: the Memory has its own")
         self.memory: Memory = memory
         self._lock = threading.RLock()
         self._index = Index(self.memory, self.preset.fields, self._returns)
@@ -121,6 +133,8 @@ class Learner:
         """
         task = text("task", task)
         id = uuid.uuid4().hex if id is None else text("id", id)
+        if self.memory.redaction is not None:
+            self.memory.redaction.id(id)
         provenance = self.provenance | texts("provenance", provenance or {})
         with self._lock:
             view = self._index.refresh()
@@ -153,6 +167,11 @@ class Learner:
         )
         return view.neighbours(state, cut)
 
+    def redacted(self, state: State) -> State:
+        """Return the state as it would be stored: so looks what is remembered of it."""
+        redaction = self.memory.redaction
+        return state if redaction is None else redaction.state(state)
+
     def store(self, episode: Episode) -> None:
         """Append an episode to the memory, unless it is frozen; durable on return."""
         if not self.frozen and not self.memory.append(episode):
@@ -173,4 +192,4 @@ class Learner:
         found = ~np.isnan(signals)
         result = np.full(len(signals), np.nan)
         result[found] = rule(signals[found].tolist(), gamma=self.preset.gamma)
-        return result
+        return result if self.return_range is None else np.clip(result, *self.return_range)

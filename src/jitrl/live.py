@@ -45,6 +45,9 @@ class Owner(Protocol):
     def neighbours(self, state: State, t: int, view: View) -> list[Experience]:
         """Return the neighbours of `state` at step t, as the view shows the memory."""
 
+    def redacted(self, state: State) -> State:
+        """Return the state without secrets."""
+
     def store(self, episode: Episode) -> None:
         """Append a finished episode to the memory."""
 
@@ -253,11 +256,12 @@ class LiveEpisode:
         return beta.at(self.number) if isinstance(beta, Ramp) else beta
 
     def _neighbours(self, call: str, state: State) -> tuple[State, list[Experience]]:
-        """Return the state, checked and with its task, and its neighbours."""
+        """Return the state, checked, with its task, without secrets, and its neighbours."""
         self._may_choose(call)
         state = _state("state", state)
         if "task" not in state and any(f.name == "task" for f in self.learner.preset.fields):
             state = State(**state, task=self.task)
+        state = self.learner.redacted(state)
         if self._found is None or self._found[0] != state:
             self._found = (state, self.learner.neighbours(state, len(self._steps), self._view))
         return self._found

@@ -55,6 +55,8 @@ class Preset:
     keep_above   every neighbour at least this similar is kept, beyond k as well; None for none
     per_action   >= 1: of one state at most so many steps of each action are kept, the newest;
                  bounds the evidence of a state that is visited thousands of times; None for all
+    source_share in (0, 1]: the most that one source (`jitrl.trust.source_of`) may weigh among the
+                 neighbours that took an action; None for no bound
     join         base log-probability of a remembered action that nobody scored: "never" (it stays
                  out), "lowest" (the lowest among the proposals), "zero" (probability 0), or
                  "zero-if-positive" (so, if its mean return is positive)
@@ -77,6 +79,7 @@ class Preset:
     k_counts: Literal["states", "steps"] = "steps"
     keep_above: float | None = None
     per_action: int | None = None
+    source_share: float | None = None
     join: Literal["never", "lowest", "zero", "zero-if-positive"] = "never"
     join_limit: int | None = None
     join_share: float = 1.0
@@ -198,6 +201,7 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "gamma": (0.0, 1.0, "must lie in [0, 1]"),
     "threshold": (0.0, 1.0, "must lie in [0, 1]"),
     "keep_above": (0.0, 1.0, "must lie in [0, 1], or be None"),
+    "source_share": (math.ulp(0.0), 1.0, "must lie in (0, 1], or be None"),
     "join_share": (math.ulp(0.0), 1.0, "must lie in (0, 1]"),
     "explore": (0.0, 1.0, "must lie in [0, 1]"),
     "alpha": (0.0, LARGEST, "must be a finite number >= 0"),
@@ -207,7 +211,16 @@ _LIMITS: dict[str, tuple[float, float, str]] = {
     "minimum": (0.0, 1.0, "must lie in [0, 1], or be None"),
 }
 _COUNTS = {"k": 1, "per_action": 1, "join_limit": 0, "min_evidence": 1, "n": 1, "over": 1}
-_OPTIONAL = {"kl_budget", "keep_above", "k", "per_action", "join_limit", "explore", "minimum"}
+_OPTIONAL = {
+    "kl_budget",
+    "keep_above",
+    "source_share",
+    "k",
+    "per_action",
+    "join_limit",
+    "explore",
+    "minimum",
+}
 _RAMPS = {"beta", "threshold"}
 _CHOICES: dict[str, tuple[object, ...]] = {
     "rule": ("exact", "greedy-sum"),

@@ -67,24 +67,32 @@ class Released:
 
     def __call__(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Estimate V, Q and A~ from at least one neighbour."""
-        V = float(np.mean(evidence.returns))
-        mean, _ = weighted_means(evidence, np.ones(len(evidence)))
+        V = float(np.average(evidence.returns, weights=evidence.weight))
+        mean, size = weighted_means(evidence, evidence.weight)
         n = counts(evidence)
-        explore = self._adaptive(evidence, mean, n) if self.explore is None else self.explore
+        explore = self._adaptive(evidence, mean, size) if self.explore is None else self.explore
         lucky = rng.random(evidence.actions) < explore
-        Q = np.where(n > 0, mean, np.where(lucky, V + self.alpha / len(evidence), 0.0))
+        bonus = self.alpha / float(np.sum(evidence.weight))
+        Q = np.where(n > 0, mean, np.where(lucky, V + bonus, 0.0))
         if np.any(n == 0):
             V = float(np.mean(np.where(n > 0, mean, 0.0)))
-        return Estimate(V, Q, n, standard_errors(evidence, n), normalise(Q - V))
+        return Estimate(V, Q, n, standard_errors(evidence), normalise(Q - V))
 
     @staticmethod
-    def _adaptive(evidence: Evidence, mean: Floats, n: np.ndarray) -> float:
+    def _adaptive(evidence: Evidence, mean: Floats, size: Floats) -> float:
         """Return clip(1 / (1 + c), 0.05, 0.8), c the confidence in the best action tried twice."""
         confidence = 0.0
-        for action in np.flatnonzero(n >= 2):
-            spread = float(np.std(evidence.returns[evidence.taken == action]))
+        for action in np.flatnonzero(counts(evidence) >= 2):
+            mine = evidence.taken == action
+            spread = _deviation(evidence.returns[mine], evidence.weight[mine])
             level = max(0.0, float(mean[action]))
             if level > 0:
                 steadiness = (level / (1 + spread / level)) ** 0.65
-                confidence = max(confidence, steadiness * max(int(n[action]) / 4, 1))
+                confidence = max(confidence, steadiness * max(float(size[action]) / 4, 1))
         return min(max(1 / (1 + confidence), 0.05), 0.8)
+
+
+def _deviation(values: Floats, weights: Floats) -> float:
+    """Return the standard deviation about the mean, both weighted."""
+    squares = (values - np.average(values, weights=weights)) ** 2
+    return math.sqrt(float(np.average(squares, weights=weights)))

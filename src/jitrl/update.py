@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +72,19 @@ class Evidence:
                 on the remembered actions that are no candidates
     similarity  shape (n,), in (0, 1]: of its state to the state at hand
     actions     number m of candidates
+    weight      shape (n,), in (0, 1]: how much of a step each counts as (`jitrl.trust`); left out,
+                each counts as a whole one
     """
 
     returns: Floats
     taken: Ints
     similarity: Floats
     actions: int
+    weight: Floats = field(default_factory=lambda: np.ones(0))
+
+    def __post_init__(self) -> None:
+        if len(self.weight) == 0:
+            object.__setattr__(self, "weight", np.ones(len(self.returns)))
 
     def __len__(self) -> int:
         return len(self.returns)
@@ -126,22 +133,28 @@ def pooled_deviation(evidence: Evidence) -> float:
 
     Pooled over the actions, because most have a step or two; where none was tried twice, it is the
     deviation about the mean of all. 0 where all agree; inf where a single step is all there is.
+    Weights count in both means and degrees of freedom, those of an action less sum w^2 / sum w.
     """
     _, group = np.unique(evidence.taken, return_inverse=True)
-    sizes = np.bincount(group)
-    if np.all(sizes == 1):
-        group, sizes = np.zeros_like(group), np.array([len(evidence)])
-    freedom = len(evidence) - len(sizes)
-    if freedom == 0:
+    if np.all(np.bincount(group) == 1):
+        group = np.zeros_like(group)
+    weight = evidence.weight
+    sizes = np.bincount(group, weight)
+    freedom = float(np.sum(weight) - np.sum(np.bincount(group, weight**2) / sizes))
+    if freedom <= 0:
         return math.inf
-    means = np.bincount(group, evidence.returns) / sizes
-    return math.sqrt(float(np.sum((evidence.returns - means[group]) ** 2)) / freedom)
+    means = np.bincount(group, weight * evidence.returns) / sizes
+    return math.sqrt(float(np.sum(weight * (evidence.returns - means[group]) ** 2)) / freedom)
 
 
-def standard_errors(evidence: Evidence, n: Ints) -> Floats:
-    """Return the standard error of each candidate's mean return, inf where n = 0; shape (m,)."""
-    errors = np.full(len(n), math.inf)
-    np.divide(pooled_deviation(evidence), np.sqrt(n), out=errors, where=n > 0)
+def standard_errors(evidence: Evidence) -> Floats:
+    """Return the standard error of each candidate's mean return, inf if untried; shape (m,).
+
+    The size of a sample is its summed weight: repeating itself makes a capped source no surer.
+    """
+    _, size = weighted_means(evidence, evidence.weight)
+    errors = np.full(len(size), math.inf)
+    np.divide(pooled_deviation(evidence), np.sqrt(size), out=errors, where=size > 0)
     return errors
 
 
@@ -168,14 +181,15 @@ class Paper:
 
     def __call__(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Estimate V, Q and A~ from at least one neighbour."""
-        V = float(np.mean(evidence.returns))  # Eq. 4
-        Q, _ = weighted_means(evidence, np.ones(len(evidence)))  # Eq. 5
+        V = float(np.average(evidence.returns, weights=evidence.weight))  # Eq. 4
+        Q, _ = weighted_means(evidence, evidence.weight)  # Eq. 5
         n = counts(evidence)
         lucky = rng.random(evidence.actions) < self.explore
-        untried = np.where(lucky, V + self.alpha / len(evidence), 0.0)  # Eq. 6
+        bonus = self.alpha / float(np.sum(evidence.weight))
+        untried = np.where(lucky, V + bonus, 0.0)  # Eq. 6
         Q = np.where(n > 0, Q, untried)
         A = normalise(Q - V)  # Eqs. 7, 25
-        return Estimate(V, Q, n, standard_errors(evidence, n), A)
+        return Estimate(V, Q, n, standard_errors(evidence), A)
 
 
 # --- the closed-form update -------------------------------------------------------------------

@@ -34,6 +34,7 @@ class Held:
 
 class PlainMemory:
     path = None
+    redaction = None
     beside = None
 
     def __init__(self, beside=None, clock=lambda: NOW):

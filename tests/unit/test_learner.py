@@ -22,6 +22,11 @@ def path(tmp_path):
     return tmp_path / "memory.db"
 
 
+def kept(path):
+    with closing(SqliteMemory(path, readonly=True)) as memory:
+        return list(memory.episodes())
+
+
 # --- in turn and out of turn ----------------------------------------------------------
 
 
@@ -155,7 +160,8 @@ def test_an_id_that_is_stored_already_is_not_stored_again_and_says_so(caplog):
 
 
 def test_an_episode_is_stored_whole_once_the_block_is_left(path):
-    learner = Learner(path, "paper", seed=7, provenance={"world": "w"}, clock=lambda: 86400.5)
+    told = {"world": "w", "run": "r"}
+    learner = Learner(path, "paper", seed=7, provenance=told, clock=lambda: 86400.5)
     with learner.episode("a task", number=3, id="mine", provenance={"model": "m"}) as episode:
         first = episode.choose(HALL, BOTH)
         episode.record(0.5, state=State(room="cellar"))
@@ -169,6 +175,7 @@ def test_an_episode_is_stored_whole_once_the_block_is_left(path):
     assert (found.terminated, found.final_state) == (True, State(room="grave"))
     assert found.provenance == {
         "world": "w",
+        "run": "r",
         "model": "m",
         "created": "1970-01-02T00:00:00.500+00:00",
         "jitrl": jitrl.__version__,
@@ -254,6 +261,33 @@ def test_ids_are_new_unless_they_are_given():
     ids = {play(learner, [1.0]).id for _ in range(5)}
     assert ids == {found.id for found in stored(learner)}
     assert len(ids) == 5
+
+
+def test_a_learner_that_is_given_no_run_is_one_of_its_own(path):
+    runs = []
+    for told in ({}, {}, {"world": "w"}, {"run": "mine"}):
+        with Learner(path, provenance=told) as learner:
+            for _ in range(2):
+                play(learner, [1.0])
+            play(learner, [1.0], provenance={"run": "another"})
+        runs.append([found.provenance["run"] for found in kept(path)][-3:])
+    assert all(first == second for first, second, _ in runs)
+    assert {last for *_, last in runs} == {"another"}
+    assert runs[3][0] == "mine"
+    assert len({first for first, *_ in runs}) == 4
+    assert all(len(first) == 32 for first, *_ in runs[:3])
+
+
+def test_every_stored_step_tells_where_it_comes_from(path):
+    told = {"world": "w", "model": "m"}
+    with Learner(path, "paper", seed=7, provenance=told) as learner:
+        play(learner, [1.0, 0.0], task="a task")
+    (found,) = kept(path)
+    assert {"run", "world", "model", "jitrl", "created", "number"} <= found.provenance.keys()
+    assert found.task == "a task"
+    for step in found.steps:
+        assert (step.preset, step.seed, step.changed) == ("paper", 7, False)
+        assert step.behaviour_logprob == math.log(step.after[step.action])
 
 
 def test_decisions_name_where_their_evidence_comes_from():

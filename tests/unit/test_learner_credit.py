@@ -120,14 +120,15 @@ def test_one_memory_serves_every_signal(tmp_path):
             assert found.return_ == value
 
 
-def test_an_open_learner_does_not_read_scores_that_come_later():
+def test_scores_that_come_later_count_from_the_next_episode_on():
     memory = SqliteMemory()
     learner = Learner(memory, credit="judged")
     play(learner, [1.0, 1.0], id="e")
+    under_way = learner.episode()
     assert learner.episode().choose(HALL, BOTH).neighbours == ()
     memory.judge("e", [3.0, None])
-    assert learner.episode().choose(HALL, BOTH).neighbours == ()
-    (found,) = Learner(memory, credit="judged").episode().choose(HALL, BOTH).neighbours
+    assert under_way.choose(HALL, BOTH).neighbours == ()
+    (found,) = learner.episode().choose(HALL, BOTH).neighbours
     assert (found.t, found.return_) == (0, 3.0)
 
 

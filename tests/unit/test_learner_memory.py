@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pytest
 from learner_kit import BOTH, HALL, one_line, play, stored
+from plain_memory import PlainMemory
 
 from jitrl import Learner, State
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
@@ -102,26 +103,11 @@ def test_an_episode_that_is_open_when_its_learner_closes_is_not_silently_lost(pa
         episode.close()
 
 
-class Listed:
+class Listed(PlainMemory):
     """Somebody else's memory."""
-
-    path = None
-
-    def __init__(self):
-        self.held = []
-
-    def append(self, episode):
-        self.held.append(episode)
-        return True
 
     def judge(self, id, scores, provenance=MappingProxyType({})):
         raise AssertionError("nobody asked for it")
-
-    def episodes(self, after=0):
-        return iter(self.held[after:])
-
-    def __len__(self):
-        return len(self.held)
 
     def close(self):
         raise AssertionError("it is not the learner's to close")

@@ -88,7 +88,8 @@ def test_episodes_of_several_threads_do_not_disturb_each_other(path):
 
 
 def test_a_decision_is_the_same_whatever_other_threads_store_meanwhile():
-    learner, alone = (Learner(seed=2, clock=lambda: 0.0) for _ in range(2))
+    fixed = {"provenance": {"run": "r"}, "clock": lambda: 0.0}
+    learner, alone = (Learner(seed=2, **fixed) for _ in range(2))
     for one in (learner, alone):
         for i in range(10):
             play(one, [float(i % 3)] * 3, number=i, id=f"{i}")

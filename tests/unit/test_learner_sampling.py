@@ -25,7 +25,8 @@ EXACT = ["default", "paper"]
 
 def taught(preset="default", steps=(("north", 0.0), ("south", 5.0)) * 2, **options) -> Learner:
     """A learner that took these actions in the hall, for these rewards."""
-    learner = Learner(preset=preset, clock=lambda: 0.0, **options)
+    options = {"provenance": {"run": "r"}, "clock": lambda: 0.0, **options}
+    learner = Learner(preset=preset, **options)
     for i, (action, reward) in enumerate(steps):
         with learner.episode(id=f"lesson {i}") as episode:
             episode.choose(HALL, [Candidate(action)])

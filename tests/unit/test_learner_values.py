@@ -7,10 +7,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from learner_kit import BOTH, HALL, NORTH, PRESETS, SOUTH, one_line, play, stored
 
 from jitrl import Candidate, Field, Learner, Scores, State
 from jitrl.errors import InvalidValue, UnknownName
+from jitrl.records import Episode, Step
 
 
 @pytest.fixture
@@ -28,6 +31,8 @@ LEARNERS = {
     "a seed in words": {"seed": "0"},
     "a seed too large to store": {"seed": 2**63},
     "no seed": {"seed": None},
+    "an endless range of returns": {"return_range": (0.0, math.inf)},
+    "a range of returns upside down": {"return_range": (1.0, 0.0)},
     "an endless range": {"reward_range": (0.0, math.inf)},
     "a range of one": {"reward_range": (1.0, 1.0)},
     "a range upside down": {"reward_range": (1.0, 0.0)},
@@ -272,6 +277,47 @@ def test_remembered_rewards_are_clipped_to_the_range_and_kept_as_they_were(path)
         found = learner.episode().choose(HALL, BOTH).neighbours
         assert {step.t: step.return_ for step in found} == {0: 1.0, 1: 0.0, 2: 0.5}
         assert [step.reward for step in stored(learner)[0].steps] == [100.0, -100.0, 0.5]
+
+
+def forged(rewards):
+    """An episode that no learner played: any reward at all."""
+    steps = (Step(HALL, "north", r, 0.0, {}, {}, False, "default", 0) for r in rewards)
+    return Episode("forged", "", tuple(steps))
+
+
+RETURNS = {
+    "gamma": st.sampled_from([0.0, 0.5, 0.99, 1.0]),
+    "rewards": st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=8),
+}
+
+
+@given(**RETURNS, low=st.sampled_from([-1.0, 0.0, 0.5]))
+def test_no_stored_reward_takes_a_return_beyond_what_clipped_ones_add_up_to(gamma, rewards, low):
+    learner = Learner(gamma=gamma, reward_range=(low, 1.0), k=None)
+    learner.memory.append(forged(rewards))
+    for step in learner.episode().choose(HALL, BOTH).neighbours:
+        counted = math.fsum(gamma**k for k in range(len(rewards) - step.t))
+        assert low * counted - 1e-9 <= step.return_ <= counted + 1e-9
+        if gamma < 1:
+            assert abs(step.return_) <= 1 / (1 - gamma) + 1e-9
+
+
+@given(**RETURNS)
+def test_remembered_returns_are_clipped_to_their_range_whatever_gamma(gamma, rewards):
+    learner = Learner(gamma=gamma, return_range=(-2, 3), k=None)
+    free = Learner(gamma=gamma, k=None)
+    for one in (learner, free):
+        one.memory.append(forged(rewards))
+    clipped = learner.episode().choose(HALL, BOTH).neighbours
+    found = free.episode().choose(HALL, BOTH).neighbours
+    assert [step.return_ for step in clipped] == [min(max(s.return_, -2), 3) for s in found]
+    assert [step.reward for step in stored(learner)[0].steps] == rewards
+
+
+def test_a_step_without_a_signal_stays_no_evidence_under_a_range_of_returns():
+    learner = Learner(credit="judged", return_range=(0.0, 1.0))
+    play(learner, [1.0, 1.0])
+    assert learner.episode().choose(HALL, BOTH).neighbours == ()
 
 
 def test_one_memory_serves_any_gamma(path):

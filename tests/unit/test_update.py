@@ -127,7 +127,7 @@ def test_standard_errors_are_the_pooled_deviation_over_the_root_of_n(evidence):
         (value - math.fsum(group) / len(group)) ** 2 for group in groups.values() for value in group
     )
     n = update.counts(evidence)
-    errors = update.standard_errors(evidence, n)
+    errors = update.standard_errors(evidence)
     for action in range(evidence.actions):
         if n[action] == 0 or freedom == 0:
             assert errors[action] == math.inf
@@ -138,7 +138,7 @@ def test_standard_errors_are_the_pooled_deviation_over_the_root_of_n(evidence):
 
 def test_standard_errors_by_hand():
     evidence = Evidence(np.array([0.0, 2.0, 5.0]), np.array([0, 0, 1]), np.ones(3), actions=3)
-    errors = update.standard_errors(evidence, update.counts(evidence))  # 2 squares, 1 degree
+    errors = update.standard_errors(evidence)  # 2 squares, 1 degree
     assert errors.tolist() == pytest.approx([1.0, math.sqrt(2), math.inf])
 
 

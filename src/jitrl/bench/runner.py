@@ -143,10 +143,22 @@ def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Lea
         seed=configuration.seed,
         frozen=static,
         reward_range=world.reward_range,
+        return_range=_return_range(world, configuration),
         credit=configuration.credit,
         provenance=described | version,
         clock=clock,
     )
+
+
+def _return_range(world: World, configuration: Configuration) -> tuple[float, float] | None:
+    """Return what a return can be, where the world says so: at most all that there is to score.
+
+    Where no reward is negative, the rewards to come, discounted or not, add up to that at most.
+    """
+    plain = configuration.credit == "reward" and configuration.resolved().zero_future == "counts"
+    if world.max_score is None or world.reward_range is None or not plain:
+        return None
+    return (0.0, world.max_score) if world.reward_range[0] >= 0 and world.max_score > 0 else None
 
 
 async def _episodes(

@@ -16,6 +16,7 @@ from jitrl.memory.contract import (
     Trail,
 )
 from jitrl.memory.index import Cut, Index, ReturnsRule, View
+from jitrl.memory.redaction import Redaction
 from jitrl.memory.sqlite import SqliteMemory
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Index",
     "Memory",
     "Pulse",
+    "Redaction",
     "ReturnsRule",
     "Selection",
     "Snapshot",

@@ -23,6 +23,7 @@ from typing import Literal, Protocol, get_args
 
 from jitrl.checks import count, moment, text
 from jitrl.errors import InvalidValue
+from jitrl.memory.redaction import Redaction
 from jitrl.records import Episode, State
 
 Progress = Callable[[str, int, int], None]
@@ -200,14 +201,16 @@ class Finding:
 class Memory(Protocol):
     """The system of record. What `append` has acknowledged is never lost.
 
-    path    where it lives, as the user named it; None for a memory in RAM
-    beside  a folder for what is derived from it, made when it is needed; None to keep that in RAM
+    path       where it lives, as the user named it; None for a memory in RAM
+    redaction  what is taken out of an episode before it is stored; None for nothing
+    beside     a folder for what is derived from it, made when it is needed; None to keep it in RAM
 
     Every method raises NotAMemory where what it reads is damaged, MemoryUnavailable where the
     memory cannot be reached, read or written; nothing of a failed call is stored.
     """
 
     path: str | None
+    redaction: Redaction | None
 
     @property
     def beside(self) -> Path | None:
@@ -216,7 +219,7 @@ class Memory(Protocol):
     def append(self, episode: Episode) -> bool:
         """Store an episode whole, durably, once; False if one with its id is there already.
 
-        Secrets are redacted before (`jitrl.memory.redaction`). Raises InvalidValue for what cannot
+        Its secrets are redacted before. Raises InvalidValue for what cannot
         be stored.
         """
 

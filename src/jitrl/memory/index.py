@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,7 +24,7 @@ from jitrl.memory.engine import Engine, Moved
 from jitrl.memory.evidence import Moment, ReturnsRule, Stale
 from jitrl.memory.features import Features, new_salt
 from jitrl.memory.folder import Folder
-from jitrl.memory.kernels import Ints32, Kernels, Numpy
+from jitrl.memory.kernels import Ints32, Kernels, Numpy, numba
 from jitrl.memory.search import Floor
 from jitrl.memory.upkeep import Upkeep
 from jitrl.records import Experience, State
@@ -67,7 +68,8 @@ class Index:
              returns, shape (T,); nan for a step that is no evidence: it is left out
     backend  "numpy", "numba", or "auto": numba where it is installed and repays its import
 
-    Safe for use from several threads, not across a fork. Raises InvalidValue.
+    Safe for use from several threads, not across a fork. Raises InvalidValue, and MissingExtra
+    where numba is wanted and not installed.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class Index:
         self._memory = memory
         self._fields = tuple(fields)
         self._returns = returns
-        self._kernels: Kernels = Numpy()
+        self._kernels: Kernels = numba() if backend == "numba" else Numpy()
+        self._faster = backend == "auto" and find_spec("numba") is not None
         self._refreshing = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
@@ -188,7 +191,7 @@ class Index:
             if self._folder is not None:
                 self._folder.discard()
         self._distrust = False
-        self._engine, self._upkeep = engine, Upkeep(engine, self._folder)
+        self._engine, self._upkeep = engine, Upkeep(engine, self._folder, self._faster)
         return engine
 
     def _fresh(self, pulse: Pulse, salt: bytes) -> Engine:

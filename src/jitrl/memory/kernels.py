@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jitrl.errors import MissingExtra
 from jitrl.update import Ints
 
 Ints32 = NDArray[np.int32]
@@ -93,6 +94,15 @@ class Kernels(Protocol):
         per_action, most  at most so many of one action, and in all
         counts            a mark with a place for each action
         """
+
+
+def numba() -> Kernels:
+    """Return the kernels in numba: compiled now, if they never were. Raises MissingExtra."""
+    try:
+        from jitrl.memory.fast import Numba
+    except ImportError as error:
+        raise MissingExtra("numba is not installed: pip install 'jitrl[fast]'") from error
+    return Numba()
 
 
 def ranges(starts: Ints, lengths: Ints) -> Ints:

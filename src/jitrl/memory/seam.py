@@ -48,7 +48,7 @@ class Seam(ABC):
         """
 
     @abstractmethod
-    def faults(self) -> list[str]:
+    def faults(self, progress: Progress | None) -> list[str]:
         """Return what the database itself finds wrong with its files."""
 
     @property

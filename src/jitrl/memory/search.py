@@ -211,30 +211,24 @@ class _Search:
             same = np.flatnonzero(texts.digests == self._asked.digest(field)).astype(np.int32)
             return same, np.ones(len(same))
         size = len(self._asked.hashes(field))
-        if isinstance(texts, Sealed) and size:
+        if size:
             numbers = self._candidates(field, texts, need)
             scores = self._jaccard(field, texts, numbers)
-        elif size:
-            scores = self._jaccard_all(field, texts)
-            numbers = np.arange(len(scores), dtype=np.int32)
         else:
             numbers = np.flatnonzero(texts.sizes == 0).astype(np.int32)
             scores = np.ones(len(numbers))
         enough = scores >= need
         return numbers[enough], scores[enough]
 
-    def _candidates(self, field: Field, texts: Sealed, need: float) -> Ints32:
-        """Return the texts of a fitting length that share one of the rarest features."""
+    def _candidates(self, field: Field, texts: Texts, need: float) -> Ints32:
+        """Return the texts of a fitting length that may share enough features."""
         size = len(self._asked.hashes(field))
+        low, high = math.ceil(need * size), math.floor(min(size / need, 2.0**31 - 1))
+        if not isinstance(texts, Sealed):
+            return np.flatnonzero((texts.sizes >= low) & (texts.sizes <= high)).astype(np.int32)
         rarest = self._rarest(field, texts, need)
         return self._kernels.gather(
-            rarest,
-            texts.text_starts,
-            texts.texts,
-            texts.sizes,
-            math.ceil(need * size),
-            math.floor(min(size / need, 2.0**31 - 1)),
-            texts.mark(),
+            rarest, texts.text_starts, texts.texts, texts.sizes, low, high, texts.mark()
         )
 
     def _rarest(self, field: Field, texts: Sealed, need: float) -> Ints32:

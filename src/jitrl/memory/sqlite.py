@@ -31,6 +31,7 @@ SCHEMA_VERSION = 3  # 1 had no `judged`, 2 no seals
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.001  # between two looks whether a lock is free
 _LOG_PAGES = 2000  # of writes, before they are moved into the file: 8 MB
+_INSTRUCTIONS = 1_000_000  # of SQLite's, between two looks at whether it was interrupted
 _SMALLEST = 512  # bytes of a database that is not empty
 _TYPES = {
     "integer": "INTEGER",
@@ -71,7 +72,7 @@ class SqliteMemory(SqlMemory):
             raise InvalidValue("durability", durability, 'must be "process" or "power"')
         self.path = None if path is None else os.fspath(path)
         self._clock = clock
-        self._redaction = redaction
+        self.redaction = redaction
         self._readonly = readonly
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -127,21 +128,20 @@ class SqliteMemory(SqlMemory):
         """Write the file anew without its free pages, and empty the log of writes."""
         with self._errors():
             db = self._connection()
-            if progress is not None:
-                progress("overwriting free pages", 0, 0)
-            db.execute("VACUUM")
-            busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            _long(db, "VACUUM", "writing the file anew", progress)
+            ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             if busy:
                 raise MemoryUnavailable(
                     f"memory {self._name}: what was deleted is no longer in the memory, but a "
                     "reader still keeps it in the files: end that one, and vacuum the memory"
                 )
 
-    def faults(self) -> list[str]:
+    def faults(self, progress: Progress | None) -> list[str]:
         """Return what SQLite finds wrong with the file."""
         with self._errors():
-            found = self._connection().execute("PRAGMA integrity_check").fetchall()
-        return [text for (text,) in found if text != "ok"]
+            db = self._connection()
+            found = _long(db, "PRAGMA integrity_check", "asking SQLite", progress)
+        return [_short(text) for (text,) in found if text != "ok"]
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -375,6 +375,33 @@ def _create(path: Path, durability: Durability) -> None:
             os.close(folder)
 
 
+def _long(
+    db: sqlite3.Connection, statement: str, what: str, progress: Progress | None
+) -> list[Row]:
+    """Execute a statement that takes long, and can be interrupted."""
+    raised: list[BaseException] = []
+
+    def tell() -> int:
+        try:
+            if progress is not None:
+                progress(what, 0, 0)
+        except BaseException as error:  # noqa: BLE001  (SQLite would lose it)
+            raised.append(error)
+        return len(raised)
+
+    if tell():
+        raise raised[0]
+    db.set_progress_handler(tell, _INSTRUCTIONS)
+    try:
+        return db.execute(statement).fetchall()
+    except sqlite3.OperationalError:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        db.set_progress_handler(None, 0)
+
+
 def _look(db: sqlite3.Connection) -> None:
     """Begin to read."""
     db.execute("BEGIN")
@@ -406,9 +433,9 @@ def _translated(error: sqlite3.Error, name: str) -> Exception:
     """Return our exception for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code, without its details
     if code == sqlite3.SQLITE_NOTADB:
-        return NotAMemory(_no_memory(name, _line(error)))
+        return NotAMemory(_no_memory(name, _short(error)))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
-        return NotAMemory(damaged(name, _line(error)))
+        return NotAMemory(damaged(name, _short(error)))
     if not code and isinstance(error, sqlite3.OperationalError):  # a text that is not UTF-8
         return NotAMemory(damaged(name, "a text that cannot be decoded"))
     remedies = {
@@ -419,12 +446,12 @@ def _translated(error: sqlite3.Error, name: str) -> Exception:
         sqlite3.SQLITE_IOERR: "check the disk: its quota, its space, its health",
     }
     remedy = remedies.get(code, "nothing was stored by this call")
-    return MemoryUnavailable(f"memory {name}: {_line(error)}: {remedy}")
+    return MemoryUnavailable(f"memory {name}: {_short(error)}: {remedy}")
 
 
-def _line(error: sqlite3.Error) -> str:
-    """Return the message of an error in one line; SQLite's may quote damaged text."""
-    shown = " ".join(str(error).split())
+def _short(message: object) -> str:
+    """Return a message of SQLite in one line; it may quote damaged text."""
+    shown = " ".join(str(message).split())
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 

@@ -30,15 +30,15 @@ class SqlMemory(Governance):
     """The part of `jitrl.memory.Memory` that all databases share; see there.
 
     A back end offers what `jitrl.memory.seam.Seam` asks for, and sets `path`, `_clock` and
-    `_redaction`.
+    `redaction`.
     """
 
-    _redaction: Redaction | None = None
+    redaction: Redaction | None = None
 
     def append(self, episode: Episode) -> bool:
         """Store an episode in one transaction; see `jitrl.memory.Memory.append`."""
-        if self._redaction is not None:
-            episode = self._redaction.episode(episode)
+        if self.redaction is not None:
+            episode = self.redaction.episode(episode)
         packed = rows.pack(episode)
         stored = self._now()
         with self.change() as (db, held):
@@ -131,8 +131,9 @@ class SqlMemory(Governance):
     def states(self, numbers: Iterable[int]) -> dict[int, State]:
         """Return the states of these numbers; those that are gone are missing."""
         with self.look() as db:
-            wanted = set(numbers)
-            found = {number: tables.state(db, number) for number in sorted(wanted)}
+            given = range(1, tables.meta(db).states + 1)
+            wanted = sorted({number for number in numbers if number in given})
+            found = {number: tables.state(db, number) for number in wanted}
             missing = {number for number, state in found.items() if state is None}
             if missing and (lost := missing & tables.used_states(db, tables.meta(db))):
                 raise Damage(f"state {min(lost)} is missing")
@@ -141,7 +142,9 @@ class SqlMemory(Governance):
     def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
         """Return id, task and provenance of the episodes of these numbers."""
         with self.look() as db:
-            found = {number: tables.line(db, number) for number in sorted(set(numbers))}
+            given = range(1, tables.meta(db).revision + 1)
+            wanted = sorted({number for number in numbers if number in given})
+            found = {number: tables.line(db, number) for number in wanted}
             return {
                 number: Head(line.id, line.task, rows.provenance(line))
                 for number, line in found.items()

@@ -7,11 +7,13 @@ import threading
 
 from jitrl.memory.engine import Engine
 from jitrl.memory.folder import Folder
+from jitrl.memory.kernels import numba
 from jitrl.memory.segment import Part, merge, seal
 
 log = logging.getLogger(__name__)
 
 _SMALL = 2_000_000  # parts up to this weight are joined whenever two of them meet
+_REPAYS = 20_000  # rows: the import of numba, half a second, is made good by some 2,000 queries
 _RATIO = 3  # a part is joined to the one after it that weighs a third of it or more
 
 
@@ -19,10 +21,12 @@ class Upkeep:
     """Seals the parts of an engine, joins small ones to larger ones, and saves them.
 
     folder  where they are saved, None for nowhere
+    faster  change over to numba once there are so many rows that its import repays
     """
 
-    def __init__(self, engine: Engine, folder: Folder | None) -> None:
+    def __init__(self, engine: Engine, folder: Folder | None, faster: bool) -> None:
         self._engine = engine
+        self._faster = faster
         self._folder = folder
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -33,7 +37,8 @@ class Upkeep:
         with self._engine.lock:
             if self._stopped or (self._thread is not None and self._thread.is_alive()):
                 return
-            if (self._next() is not None or self._unsaved()) and self._failed != self._parts():
+            work = self._next() is not None or self._unsaved() or self._repays()
+            if work and self._failed != self._parts():
                 self._thread = threading.Thread(target=self._run, name="jitrl-index")
                 self._thread.start()
 
@@ -50,6 +55,8 @@ class Upkeep:
 
     def _run(self) -> None:
         try:
+            if self._repays():
+                self._change_over()
             while not self._stopped:
                 with self._engine.lock:
                     parts = self._next()
@@ -62,6 +69,16 @@ class Upkeep:
             log.warning("parts of an index were not joined or saved: it goes on", exc_info=True)
             with self._engine.lock:
                 self._failed = self._parts()
+
+    def _repays(self) -> bool:
+        return self._faster and self._engine.tail.end >= _REPAYS
+
+    def _change_over(self) -> None:
+        self._faster = False
+        try:
+            self._engine.kernels = numba()
+        except Exception:  # no place to keep what it compiles, a version that breaks ...
+            log.warning("numba cannot be used: the index goes on with numpy", exc_info=True)
 
     def _parts(self) -> list[int]:
         return [id(part) for part in self._engine.parts]

@@ -22,8 +22,7 @@ def verify(memory: Seam, progress: Progress | None) -> Iterator[Finding]:
     findings: list[Finding] = []
     with memory.reading():
         tell = progress or (lambda what, done, total: None)
-        tell("asking the database", 0, 0)
-        findings += map(Finding, memory.faults())
+        findings += map(Finding, memory.faults(progress))
         checker = _Checker(memory, tell)
         for check in (
             checker.meta,

@@ -5,6 +5,7 @@ OpenAI protocol on this machine, with known probabilities and faults on demand.
 """
 
 from jitrl.testing.brains import Brain, Choosing, Fixed, characters, words
+from jitrl.testing.governance import check_governance
 from jitrl.testing.models import check_model
 from jitrl.testing.obliging import obliging
 from jitrl.testing.scores import check_scores
@@ -21,6 +22,7 @@ __all__ = [
     "Received",
     "ScriptedServer",
     "characters",
+    "check_governance",
     "check_model",
     "check_scores",
     "check_store",

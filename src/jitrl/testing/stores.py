@@ -13,6 +13,18 @@ from jitrl.memory import Memory
 from jitrl.records import Episode, State, Step
 
 Opener = Callable[[], Memory]
+_METHODS = (
+    "append",
+    "judge",
+    "episodes",
+    "get",
+    "__len__",
+    "pulse",
+    "changes",
+    "states",
+    "heads",
+    "close",
+)
 _THREADS = 4
 _EACH = 5
 
@@ -34,6 +46,7 @@ def check_store(open: Opener) -> None:
         _check_once(memory)
         _check_order(memory)
         _check_judge(memory)
+        _check_trails(memory)
         _check_whole_or_not_at_all(memory)
         _check_threads(memory)
         if shared:
@@ -48,10 +61,13 @@ def check_store(open: Opener) -> None:
 @contextmanager
 def _opened(open: Opener) -> Iterator[Memory]:
     memory = open()
-    for name in ("append", "judge", "episodes", "close", "__len__"):
+    for name in _METHODS:
         assert callable(getattr(memory, name, None)), f"a memory must have a method {name}()"
     with closing(memory):
         assert hasattr(memory, "path"), "a memory must have an attribute `path`: a text, or None"
+        assert hasattr(memory, "beside"), (
+            "a memory must have an attribute `beside`: a Path, or None"
+        )
         assert memory.path is None or isinstance(memory.path, str), (
             f"path must be a text, or None for a memory in RAM, got {memory.path!r}"
         )
@@ -93,12 +109,14 @@ def _check_order(memory: Memory) -> None:
     assert last == ["order-9", "order-1", "order-5"], (
         f"episodes() must follow the order of storing, got {last}"
     )
-    for after in range(len(everything) + 2):
+    numbers = [trail.number for trail in memory.changes(0)]
+    assert numbers == sorted(set(numbers)), f"numbers must rise in the order of storing: {numbers}"
+    for place, after in enumerate((0, *numbers)):
         rest = [episode.id for episode in memory.episodes(after)]
-        wanted = [episode.id for episode in everything[after:]]
+        wanted = [episode.id for episode in everything[place:]]
         assert rest == wanted, (
-            f"episodes(after={after}) must leave out the first {after}, got {len(rest)} of "
-            f"{len(everything)} episodes, from {rest[:1]}"
+            f"episodes(after={after}) must leave out those up to number {after}, got {len(rest)} "
+            f"of {len(everything)} episodes, from {rest[:1]}"
         )
     rest = [episode.id for episode in begun]
     start = [episode.id for episode in everything[1 : 1 + len(rest)]]
@@ -145,6 +163,56 @@ def _judge(
     assert answer is filled, (
         f"judge() must say whether a score was filled in: {filled}, got {answer!r}"
     )
+
+
+def _check_trails(memory: Memory) -> None:
+    """Check what an index reads: pulse, changes, states, heads, and get."""
+    before = memory.pulse()
+    assert before.episodes == len(memory), f"pulse().episodes must be {len(memory)}: {before}"
+    _compare_trails(memory, 0, list(memory.episodes()))
+    assert not list(memory.changes(before.revision)), "nothing changed after pulse().revision"
+    _append(memory, _episode("followed"))
+    _append(memory, _episode("followed too"))
+    appended = memory.pulse()
+    assert appended.revision > before.revision, "append() must raise pulse().revision"
+    assert appended.epoch == before.epoch, "append() must leave pulse().epoch as it is"
+    _compare_trails(memory, before.revision, list(memory.episodes())[-2:])
+    memory.append(_episode("followed"))
+    assert memory.pulse() == appended, "append() of an id that is stored must change nothing"
+    memory.judge("followed", [1.0, None])
+    _compare_trails(memory, appended.revision, [e for e in memory.episodes() if e.id == "followed"])
+    assert not memory.states([10**9]), "states() must leave out numbers that were never given"
+    assert not memory.heads([10**9]), "heads() must leave out numbers that were never given"
+    assert memory.get("nowhere") is None, "get() of an id that is not stored must return None"
+
+
+def _compare_trails(memory: Memory, after: int, wanted: list[Episode]) -> None:
+    trails = list(memory.changes(after))
+    assert len(trails) == len(wanted), (
+        f"changes({after}) must tell of {len(wanted)} episodes, got {len(trails)}"
+    )
+    states = memory.states(number for trail in trails for number in trail.states)
+    assert len(set(states.values())) == len(states), "equal states must have one number"
+    heads = memory.heads(trail.number for trail in trails)
+    revision = memory.pulse().revision
+    for trail, episode in zip(trails, wanted, strict=True):
+        what = f"changes({after}) of episode {episode.id!r}"
+        assert trail.present is True, f"{what}: present must be True, got {trail.present!r}"
+        assert after < trail.revision <= revision, f"{what}: revision {trail.revision}"
+        for name, attribute in (("actions", "action"), ("rewards", "reward"), ("judged", "judged")):
+            expected = tuple(getattr(step, attribute) for step in episode.steps)
+            found = getattr(trail, name)
+            assert found == expected, (
+                f"{what}: {name} must be {_short(expected)}, got {_short(found)}"
+            )
+        visited = tuple(states.get(number) for number in trail.states)
+        expected = tuple(step.state for step in episode.steps)
+        assert visited == expected, f"{what}: states must be {_short(expected)}, got {visited}"
+        head = heads.get(trail.number)
+        told = None if head is None else (head.id, head.task, dict(head.provenance))
+        expected = (episode.id, episode.task, dict(episode.provenance))
+        assert told == expected, f"heads() of episode {episode.id!r} must be {expected}, got {told}"
+        _compare([episode], [e for e in (memory.get(episode.id),) if e is not None], "by get(),")
 
 
 def _check_whole_or_not_at_all(memory: Memory) -> None:

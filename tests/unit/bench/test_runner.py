@@ -4,6 +4,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_a_run_leaves_a_folder_that_tells_all(tmp_path: Path, play: Play) -> Non
     steps = (tmp_path / "run" / "steps.jsonl").read_text().split("\n")[:-1]
     assert len(steps) == sum(episode.steps for episode in played.episodes)
     assert stored(tmp_path / "run" / "memory.db") == [e.id for e in played.episodes]
+
+
+def test_a_lie_in_a_shared_memory_counts_as_no_more_than_the_world_can_pay(
+    tmp_path: Path, play: Play
+) -> None:
+    path, shared = tmp_path / "memory.db", {"memory": str(tmp_path / "memory.db")}
+    play(tmp_path / "a", **shared)
+    memory = SqliteMemory(path)
+    for episode in list(memory.episodes()):
+        steps = tuple(replace(step, reward=1e6) for step in episode.steps)
+        memory.append(replace(episode, id=f"{episode.id} forged", steps=steps))
+    memory.close()
+    found = find(
+        play(tmp_path / "b", **shared, overrides={"gamma": 1.0}),
+        {(n, t) for n in range(6) for t in range(12)},
+    )
+    returns = [near.return_ for step in found.values() for near in step.decision.neighbours]
+    assert max(returns) == 10.0  # the corridor's highest score: 12 steps of 3 would be 36
 
 
 def test_the_same_seed_gives_the_same_log(tmp_path: Path, play: Play) -> None:

@@ -25,7 +25,7 @@ def judged_only(rewards, judged):
 class IndexMachine(RuleBasedStateMachine):
     """An index beside a plain memory; every view beside what the memory held at its moment."""
 
-    backends = ("numpy",)
+    backend = "numpy"
 
     def __init__(self):
         super().__init__()
@@ -55,7 +55,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self):
-        self.index = Index(self.memory, self.fields, self.returns, backend=self.backends[0])
+        self.index = Index(self.memory, self.fields, self.returns, backend=self.backend)
 
     def ids(self):
         return [held.episode.id for held in self.memory.held.values()]
@@ -144,8 +144,9 @@ class IndexMachine(RuleBasedStateMachine):
         state = data.draw(st.one_of(st.sampled_from(self.pool), states))
         for view, held in self.views:
             expected = by_definition(held, self.fields, state, cut, self.returns)
-            ids = set(self.ids())
-            assert by_index(view, state, cut) == [found for found in expected if found[4] in ids]
+            found = by_index(view, state, cut)
+            kept = {*self.ids(), *(each[4] for each in found)}  # what is gone may have vanished
+            assert found == [each for each in expected if each[4] in kept]
 
 
 def damaged(draws, path, what):
@@ -159,7 +160,13 @@ def damaged(draws, path, what):
         path.write_bytes(raw)
 
 
+class FastMachine(IndexMachine):
+    backend = "numba"
+
+
+# A failing run is not shrunk: what threads do is not repeated exactly.
+SETTINGS = settings(max_examples=100, stateful_step_count=30, phases=[Phase.generate])
 TestIndexNumpy = IndexMachine.TestCase
-TestIndexNumpy.settings = settings(
-    max_examples=150, stateful_step_count=30, phases=[Phase.generate]
-)
+TestIndexNumpy.settings = SETTINGS
+TestIndexNumba = FastMachine.TestCase
+TestIndexNumba.settings = SETTINGS

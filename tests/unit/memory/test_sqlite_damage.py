@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from sqlite_kit import episode, names, sql, step
 
-from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import SqliteMemory
+from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory, StoreError
+from jitrl.memory import Cap, Selection, SqliteMemory
 from jitrl.memory.sqlite import SCHEMA_VERSION
 from jitrl.records import State
+
+FLIPS = 120
 
 
 @pytest.fixture
@@ -49,11 +51,52 @@ def refused(path, kind, *, readonly=False):
 def sample(tmp_path_factory):
     """The bytes of a memory of some pages."""
     path = tmp_path_factory.mktemp("sample") / "memory.db"
-    with closing(SqliteMemory(path)) as memory:
+    with closing(SqliteMemory(path, clock=lambda: 1e9)) as memory:
         for i in range(30):
             long = State(room=f"room {i} " * 30)
             memory.append(episode(str(i), step(i, state=long), step(i + 1), step(i + 2)))
+        memory.set_cap(Cap(29))
+        memory.set_cap(Cap(100))
+        memory.quarantine(Selection(id="7"), "doubtful")
+        memory.snapshot("one")
+        memory.judge("9", [1.0, None, 2.0], {"judge": "m"})
+        memory.snapshot("two")
     return path.read_bytes()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_memory_that_ends_at_any_page_is_refused_and_left_as_it_is(path, sample, readonly):
+    for length in range(4096, len(sample), 4096):
+        path.write_bytes(sample[:length])
+        refused(path, NotAMemory, readonly=readonly)
+
+
+QUESTIONS = {
+    "episodes": lambda memory: list(memory.episodes()),
+    "changes": lambda memory: list(memory.changes(0)),
+    "later changes": lambda memory: list(memory.changes(20)),
+    "catalogue": lambda memory: list(memory.catalogue()),
+    "texts": lambda memory: [e.id for e in memory.catalogue(Selection(text="room 11 "))],
+    "one": lambda memory: memory.get("11"),
+    "one that is gone": lambda memory: memory.get("0"),
+    "none": lambda memory: memory.get("nowhere"),
+    "states": lambda memory: memory.states(range(1, 100)),
+    "heads": lambda memory: memory.heads(range(40)),
+    "pulse": lambda memory: memory.pulse(),
+    "len": len,
+    "cap": lambda memory: memory.cap,
+    "snapshots": lambda memory: memory.snapshots(),
+    "diff": lambda memory: memory.diff("one"),
+}
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory, sample):
+    """The answers to all questions."""
+    path = tmp_path_factory.mktemp("truth") / "memory.db"
+    path.write_bytes(sample)
+    with closing(SqliteMemory(path)) as memory:
+        return {name: ask(memory) for name, ask in QUESTIONS.items()}
 
 
 @pytest.mark.parametrize("readonly", [False, True])
@@ -147,54 +190,89 @@ def test_a_truncated_memory_is_refused_and_left_as_it_is(path, sample, length):
     refused(path, NotAMemory, readonly=True)
 
 
-def damaged(path, sample, damage):
-    """Open the damaged bytes and read everything: None, or the exception that says so."""
+def wrong(path, damage, truth):
+    """Ask the damaged bytes everything; returns what raised, and asserts that all else is true."""
     for name in names(path.parent):
         (path.parent / name).unlink()
     path.write_bytes(damage)
-    memory = None
+    raised = set()
     try:
-        memory = SqliteMemory(path, readonly=True)
-        found = list(memory.episodes())
-    except JitrlError as error:
-        assert str(path) in str(error)
-        assert "\n" not in str(error)
-        return error
-    finally:
-        if memory is not None:
-            memory.close()
-        assert path.read_bytes() == damage
-    assert len(found) == 30, "episodes went missing, and nobody said so"
-    return None
+        with closing(SqliteMemory(path, readonly=True)) as memory:
+            for name, ask in QUESTIONS.items():
+                try:
+                    assert ask(memory) == truth[name], f"a wrong answer to {name}, unsaid"
+                except StoreError as error:
+                    raised.add(named(path, error))
+            found = list(memory.verify())
+            assert found or not raised
+    except StoreError as error:
+        raised.add(named(path, error))
+    assert path.read_bytes() == damage
+    return raised
 
 
-def test_a_flipped_byte_in_the_header_is_harmless_or_named(path, sample):
+def named(path, error):
+    assert str(path) in str(error)
+    assert "\n" not in str(error)
+    assert ": " in str(error)
+    return type(error)
+
+
+def test_a_flipped_byte_in_the_header_is_harmless_or_named(path, sample, truth):
     rng = random.Random(0)
     kinds = set()
     for place in range(100):
         flipped = bytearray(sample)
         flipped[place] ^= rng.randrange(1, 256)
-        kinds.add(type(damaged(path, sample, bytes(flipped))))
-    assert kinds >= {type(None), NotAMemory, NewerMemory}
+        kinds |= wrong(path, bytes(flipped), truth) or {None}
+    assert kinds >= {None, NotAMemory, NewerMemory}
 
 
-def test_a_flipped_byte_anywhere_never_lets_episodes_vanish_unsaid(path, sample):
+def test_a_flipped_byte_anywhere_never_gives_a_wrong_answer(path, sample, truth):
     rng = random.Random(1)
     named = 0
-    for _ in range(250):
+    for _ in range(FLIPS):
         flipped = bytearray(sample)
         flipped[rng.randrange(100, len(sample))] ^= rng.randrange(1, 256)
-        named += damaged(path, sample, bytes(flipped)) is not None
-    assert named > 20
+        named += bool(wrong(path, bytes(flipped), truth))
+    assert named > FLIPS / 3
 
 
-def test_a_page_of_zeros_never_lets_episodes_vanish_unsaid(path, sample):
+def test_a_page_of_zeros_never_gives_a_wrong_answer(path, sample, truth):
     pages = len(sample) // 4096
     named = 0
     for page in range(1, pages):
         wiped = sample[: 4096 * page] + bytes(4096) + sample[4096 * (page + 1) :]
-        named += damaged(path, sample, wiped) is not None
+        named += bool(wrong(path, wiped, truth))
     assert named > pages // 2
+
+
+def test_a_page_in_place_of_another_never_gives_a_wrong_answer(path, sample, truth):
+    pages = len(sample) // 4096
+    named = 0
+    for page in range(1, pages):
+        other = 1 + (page + 3) % (pages - 1)
+        copied = sample[4096 * other : 4096 * (other + 1)]
+        swapped = sample[: 4096 * page] + copied + sample[4096 * (page + 1) :]
+        named += bool(wrong(path, swapped, truth))
+    assert named > pages // 2
+
+
+def test_a_flipped_byte_never_lets_an_episode_be_stored_twice(path, sample):
+    rng = random.Random(2)
+    for _ in range(FLIPS // 2):
+        flipped = bytearray(sample)
+        flipped[rng.randrange(100, len(sample))] ^= rng.randrange(1, 256)
+        for name in names(path.parent):
+            (path.parent / name).unlink()
+        path.write_bytes(flipped)
+        try:
+            with closing(SqliteMemory(path)) as memory:
+                assert memory.append(episode("11")) is False
+                assert memory.append(episode("new")) is True
+                assert [found.id for found in memory.episodes()].count("11") == 1
+        except StoreError as error:
+            named(path, error)
 
 
 def test_an_episode_that_went_missing_is_named(path):

@@ -10,7 +10,7 @@ import pytest
 
 from jitrl.checks import scores as checked
 from jitrl.errors import InvalidValue
-from jitrl.memory import SqliteMemory
+from jitrl.memory import Head, Pulse, SqliteMemory, Trail
 from jitrl.records import State
 from jitrl.testing.stores import check_store
 
@@ -18,8 +18,11 @@ from jitrl.testing.stores import check_store
 class ListMemory:
     """The smallest memory: a list. Several handles may share one."""
 
-    def __init__(self, held=None, path="a list"):
+    beside = None
+
+    def __init__(self, held=None, path="a list", log=None):
         self.held = [] if held is None else held
+        self.log = [] if log is None else log  # the place of what changed, revision by revision
         self.path = path
         self.lock = threading.Lock()
 
@@ -30,6 +33,7 @@ class ListMemory:
             for step in episode.steps:
                 dict(step.state)
             self.held.append(episode)
+            self.log.append(len(self.held) - 1)
             return True
 
     def judge(self, id, scores, provenance=MappingProxyType({})):
@@ -40,7 +44,9 @@ class ListMemory:
             old = self.held[place]
             scores = checked(scores, len(old.steps))
             new = self.filled(old, scores)
-            self.held[place] = self.told(new, provenance) if new != old else old
+            if new != old:
+                self.held[place] = self.told(new, provenance)
+                self.log.append(place)
             return new != old
 
     def filled(self, episode, scores):
@@ -60,8 +66,39 @@ class ListMemory:
             yield self.held[after]
             after += 1
 
+    def get(self, id):
+        return next((episode for episode in self.held if episode.id == id), None)
+
     def __len__(self):
         return len(self.held)
+
+    def pulse(self):
+        return Pulse("epoch", len(self.log), len(self.held))
+
+    def changes(self, after):
+        states = self.numbered()
+        for place in sorted(set(self.log[after:])):
+            steps = self.held[place].steps
+            yield Trail(
+                place + 1,
+                len(self.log) - self.log[::-1].index(place),
+                True,
+                tuple(states.index(step.state) for step in steps),
+                tuple(step.action for step in steps),
+                tuple(step.reward for step in steps),
+                tuple(step.judged for step in steps),
+            )
+
+    def numbered(self):
+        return list(dict.fromkeys(step.state for episode in self.held for step in episode.steps))
+
+    def states(self, numbers):
+        wanted = set(numbers)
+        return {n: state for n, state in enumerate(self.numbered()) if n in wanted}
+
+    def heads(self, numbers):
+        held = {n: self.held[n - 1] for n in numbers if n <= len(self.held)}
+        return {n: Head(e.id, e.task, e.provenance) for n, e in held.items()}
 
     def close(self):
         pass
@@ -69,11 +106,11 @@ class ListMemory:
 
 def shared(kind, *args):
     """An opener whose handles share one list and one lock."""
-    held, lock = [], threading.Lock()
+    held, log, lock = [], [], threading.Lock()
 
     def open_():
         memory = kind(held, *args)
-        memory.lock = lock
+        memory.log, memory.lock = log, lock
         return memory
 
     return open_
@@ -303,12 +340,74 @@ class HasAnOddPath(ListMemory):
         super().__init__(held, path=b"bytes")
 
 
+class TellsNothingOfJudges(ListMemory):
+    def judge(self, id, scores, provenance=MappingProxyType({})):
+        filled = super().judge(id, scores, provenance)
+        if filled:
+            self.log[-1] = 0
+        return filled
+
+    def changes(self, after):
+        return (trail for trail in super().changes(after) if trail.number > 1 or not after)
+
+
+class TellsTooMuch(ListMemory):
+    def changes(self, after):
+        return super().changes(max(after - 1, 0))
+
+
+class NumbersStatesTwice(ListMemory):
+    def numbered(self):
+        return [step.state for episode in self.held for step in episode.steps]
+
+    def changes(self, after):
+        first = 0
+        for trail in super().changes(after):
+            yield replace(trail, states=tuple(range(first, first + len(trail.states))))
+            first += len(trail.states)
+
+
+class ShiftsStates(ListMemory):
+    def changes(self, after):
+        for trail in super().changes(after):
+            yield replace(trail, states=(*trail.states[1:], *trail.states[:1]))
+
+
+class LosesActions(ListMemory):
+    def changes(self, after):
+        return (replace(trail, actions=()) for trail in super().changes(after))
+
+
+class MixesUpHeads(ListMemory):
+    def heads(self, numbers):
+        held = super().heads(numbers)
+        return dict(zip(held, reversed(held.values()), strict=True))
+
+
+class StandsStill(ListMemory):
+    stood = None
+
+    def pulse(self):
+        self.stood = self.stood or super().pulse()
+        return self.stood
+
+
+class CountsRevisions(ListMemory):
+    def pulse(self):
+        return replace(super().pulse(), episodes=len(self.log))
+
+
+class FindsAnything(ListMemory):
+    def get(self, id):
+        return super().get(id) or self.held[0]
+
+
 BROKEN = [
     (SaysNothing, r"append\(\) of a new episode must return True, got None"),
     (StoresTwice, r"id that is stored already must return False, got True"),
     (Overwrites, r"after append\(\) of an id that is stored already, episode 'plain': task was"),
     (SortsById, r"follow the order of storing, got \['order-1', 'order-5', 'order-9'\]"),
-    (IgnoresAfter, r"episodes\(after=1\) must leave out the first 1"),
+    (IgnoresAfter, r"episodes\(after=1\) must leave out those up to number 1"),
     (CountsFromOne, r"a store that is empty at first, len\(\) is 1"),
     (ForgetsToCount, r"len\(\) must count an episode that is stored: 5 before, 5 after"),
     (LosesTheEnd, r"episode '0': final_state was State\(room='hell'\), came back as None"),
@@ -333,6 +432,15 @@ BROKEN = [
     (StopsAfterAnError, r"append\(\) of a new episode must return True, got False"),
     (OnlyForItsThread, r"from several threads must work, it raised RuntimeError\('not my thread'"),
     (ClosesOnce, r"close\(\) must be harmless when called twice: RuntimeError\('closed already'"),
+    (TellsNothingOfJudges, r"changes\(.*\) must tell of 1 episodes, got 0"),
+    (TellsTooMuch, r"nothing changed after pulse\(\).revision"),
+    (NumbersStatesTwice, r"equal states must have one number"),
+    (ShiftsStates, r"changes\(0\) of episode .*: states must be"),
+    (LosesActions, r"changes\(0\) of episode 'plain': actions must be .*, got \(\)"),
+    (MixesUpHeads, r"heads\(\) of episode 'plain' must be \('plain'"),
+    (StandsStill, r"append\(\) must raise pulse\(\).revision"),
+    (CountsRevisions, r"pulse\(\).episodes must be"),
+    (FindsAnything, r"get\(\) of an id that is not stored must return None"),
     (HasAnOddPath, r"path must be a text, or None for a memory in RAM, got b'bytes'"),
 ]
 
@@ -353,14 +461,16 @@ def test_a_memory_that_forgets_when_it_is_closed_is_named():
 class Cleared(ListMemory):
     def close(self):
         self.held.clear()
+        self.log.clear()
 
 
 def test_a_memory_that_loses_everything_on_closing_is_named():
-    held = []
+    held, log = [], []
     opened = []
 
     def open_():
-        opened.append(Cleared(held) if not opened else ListMemory(held))
+        kind = ListMemory if opened else Cleared
+        opened.append(kind(held, log=log))
         return opened[-1]
 
     with pytest.raises(AssertionError, match="after closing and reopening, episodes"):
@@ -370,45 +480,32 @@ def test_a_memory_that_loses_everything_on_closing_is_named():
 class Snapshot(ListMemory):
     """Another handle that sees what there was when it was opened, and no more."""
 
-    def __init__(self, held):
-        super().__init__(list(held))
+    def __init__(self, held, log):
+        super().__init__(list(held), log=list(log))
 
 
 def test_a_handle_that_does_not_see_the_others_episodes_is_named():
-    held = []
+    held, log = [], []
     opened = []
 
     def open_():
-        opened.append(Snapshot(held) if opened else ListMemory(held))
+        opened.append(Snapshot(held, log) if opened else ListMemory(held, log=log))
         return opened[-1]
 
     with pytest.raises(AssertionError, match="by the second of two that are open, episodes"):
         check_store(open_)
 
 
-@pytest.mark.parametrize("missing", ["append", "judge", "episodes", "close", "path"])
+PARTS = ("append", "judge", "episodes", "get", "pulse", "changes", "states", "heads", "close")
+
+
+@pytest.mark.parametrize("missing", [*PARTS, "path", "beside"])
 def test_a_missing_part_of_the_contract_is_named(missing):
-    class Partial:
-        path = None
-
-        def append(self, episode):
-            return True
-
-        def judge(self, id, scores, provenance=MappingProxyType({})):
-            return False
-
-        def episodes(self, after=0):
-            return iter(())
-
-        def __len__(self):
-            return 0
-
-        def close(self):
-            pass
-
-    delattr(Partial, missing)
+    parts = {name: lambda self: None for name in PARTS} | {"path": None, "beside": None}
+    parts["__len__"] = lambda self: 0
+    del parts[missing]
     with pytest.raises(AssertionError, match=missing):
-        check_store(Partial)
+        check_store(type("Partial", (), parts))
 
 
 def test_a_store_that_is_in_use_is_refused(tmp_path):
