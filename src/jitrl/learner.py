@@ -26,7 +26,8 @@ from jitrl.checks import count, interval, text, texts
 from jitrl.credit import Credit, Signal
 from jitrl.errors import InvalidValue
 from jitrl.live import LiveEpisode
-from jitrl.memory import Cut, Index, Memory, SqliteMemory, View
+from jitrl.memory import Cut, Index, Memory, View
+from jitrl.memory import open as open_memory
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.sqlite import Durability
 from jitrl.presets import Preset, Ramp
@@ -41,7 +42,8 @@ log = logging.getLogger(__name__)
 class Learner:
     """Chooses actions with the help of a memory, and remembers what came of them.
 
-    memory        path of the memory (created if it is missing), None for one in RAM, or a Memory
+    memory        path of the memory (created if it is missing), postgresql://user@host/database,
+                  None for one in RAM, or a Memory
     preset        "default", "paper", "released", "released-web", or a Preset
     seed          integer >= 0: fixes every random draw, with the number of the episode; processes
                   that share a memory should have different ones
@@ -98,7 +100,7 @@ class Learner:
         self._owned = memory is None or isinstance(memory, str | os.PathLike)
         if memory is None or isinstance(memory, str | os.PathLike):
             readonly = frozen and memory is not None
-            memory = SqliteMemory(
+            memory = open_memory(
                 memory, durability=durability, readonly=readonly, redaction=redaction
             )
         elif not callable(getattr(memory, "changes", None)):
@@ -166,6 +168,10 @@ class Learner:
             per_action=preset.per_action,
         )
         return view.neighbours(state, cut)
+
+    def retrieve(self, state: State, t: int = 0) -> list[Experience]:
+        """Return what would be retrieved in `state` at step t of an episode that began now."""
+        return self.neighbours(self.redacted(state), t, self._index.refresh())
 
     def redacted(self, state: State) -> State:
         """Return the state as it would be stored: so looks what is remembered of it."""

@@ -11,7 +11,17 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from jitrl.errors import InvalidValue, UnknownName
-from jitrl.memory.contract import Cap, Difference, Entry, Head, Pulse, Selection, Snapshot, Trail
+from jitrl.memory.contract import (
+    Cap,
+    Difference,
+    Entry,
+    Head,
+    Pulse,
+    Selection,
+    Size,
+    Snapshot,
+    Trail,
+)
 from jitrl.trust import source_of
 
 EVERYTHING = Selection()
@@ -186,6 +196,9 @@ class PlainMemory:
             held.active, held.revision = held.number in members, self.revision
         after = self._members(None)
         return Difference(self._ids(after - before), self._ids(before - after))
+
+    def size(self):
+        return Size(len(self.numbers), None)
 
     def set_cap(self, cap: Cap | None):
         self.cap = cap

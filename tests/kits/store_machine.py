@@ -116,6 +116,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.second = self.opened(self.now)
         return self.second
 
+    def handles(self):
+        """All that are open; an empty memory is one as well, though it is false."""
+        return [m for m in (self.first, self.second, self.reader) if m is not None]
+
     @rule()
     def close_and_reopen(self):
         self.under_way = None
@@ -290,7 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
         plain = self.plain
         entries, held = list(plain.catalogue()), list(plain.episodes())
         heads = plain.heads(range(plain.revision + 3))
-        for memory in filter(None, (self.first, self.second, self.reader)):
+        for memory in self.handles():
             pulse = memory.pulse()
             assert (pulse.revision, pulse.episodes) == (plain.revision, len(plain.held))
             assert self.epochs.setdefault(pulse.epoch, plain.epoch) == plain.epoch
@@ -306,7 +310,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.first.get("nowhere") is None
 
     def teardown(self):
-        for memory in filter(None, (self.first, self.second, self.reader)):
+        for memory in self.handles():
             memory.close()
         last = self.opened(self.now)
         try:

@@ -163,8 +163,8 @@ def test_a_memory_can_be_looked_at(cli: Cli, tmp_path: Path) -> None:
 
 def test_returns_are_shown_under_the_gamma_that_is_asked_for(cli: Cli) -> None:
     cli("run", "corridor:1", "--episodes", 1, "--steps", 50, "--out", "run")
-    out = cli("memory", "show", "run/memory.db", "--episode", 0, "--gamma", 1)[1]
-    rows = [line.split() for line in out.splitlines()[2:]]
+    out = cli("memory", "show", "run/memory.db", "--episode", 1, "--gamma", 1)[1]
+    rows = [line.split() for line in out.partition("\nstep")[2].splitlines()[1:]]
     rewards = [next(float(word) for word in row[2:] if word.isdigit()) for row in rows]
     first = float(next(word for word in rows[0] if re.fullmatch(r"\d\.\d{3}", word)))
     assert first == sum(rewards)
@@ -242,7 +242,7 @@ def test_a_memory_that_is_not_there_is_told(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--episode", "3"], ["--episode", "-1"], ["--limit", "0"], ["--gamma", "2"]],
+    [["--episode", "4"], ["--episode", "-1"], ["--limit", "0"], ["--gamma", "2"]],
 )
 def test_what_a_memory_cannot_show_is_told(cli: Cli, words: list[str]) -> None:
     cli("run", "corridor:5", *SHORT, "--memory", "m.db")

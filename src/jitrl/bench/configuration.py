@@ -12,6 +12,7 @@ from typing import Any, cast
 from jitrl.checks import count
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, UnknownName
+from jitrl.memory.address import holds_password, remote, shown
 from jitrl.presets import Preset, Ramp, preset
 from jitrl.scores import Options
 from jitrl.scores import names as score_names
@@ -38,7 +39,8 @@ class Configuration:
                judge_url), must be equal to resume a run
     steps      >= 1: at most so many in an episode
     proposals  >= 1: candidates of a step: drawn from the valid actions, or named by the model
-    memory     path of a memory that other runs share; None: in the run folder
+    memory     path or postgresql:// address of a memory that other runs share, without a password;
+               None: in the run folder
     games      folder of story files, where the world needs one; None: as the world finds them
     model      the acting model as `jitrl.models.make` takes it; None: the uniform prior
     base_url   where it is served; None: where its back end usually is
@@ -85,6 +87,10 @@ class Configuration:
         count("seed", self.seed)
         count("window", self.window)
         self._check_models()
+        if remote(self.memory) and holds_password(self.memory):  # it would stand in the run folder
+            raise InvalidValue(
+                "memory", shown(self.memory), "must hold no password: set PGPASSWORD, or ~/.pgpass"
+            )
         if self.agent == "static" and self.memory is not None:
             raise InvalidValue(
                 "memory", self.memory, "has no meaning for the static agent: omit it"
@@ -128,8 +134,7 @@ class Configuration:
 
     def resolved(self) -> Preset:
         """Return the preset with the overrides applied."""
-        given = {name: _python(name, value) for name, value in self.overrides.items()}
-        return preset(self.preset, **given)
+        return resolve(self.preset, self.overrides)
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as JSON values; `from_json` is the way back."""
@@ -187,6 +192,11 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
         except (ValueError, RecursionError):
             result[name] = text
     return result
+
+
+def resolve(name: str, overrides: Mapping[str, object]) -> Preset:
+    """Return a preset with overrides given as JSON values applied; raises InvalidValue."""
+    return preset(name, **{key: _python(key, value) for key, value in overrides.items()})
 
 
 def _python(name: str, value: object) -> object:

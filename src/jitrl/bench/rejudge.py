@@ -14,7 +14,9 @@ from jitrl.bench.folder import CALLS, MEMORY, Run, RunFolder, find, read
 from jitrl.bench.language import Access, judge_of, opened_judge
 from jitrl.credit.judge import ModelJudge
 from jitrl.errors import BadRun, ModelError
-from jitrl.memory import Memory, SqliteMemory
+from jitrl.memory import Memory
+from jitrl.memory import open as open_memory
+from jitrl.memory.address import remote
 from jitrl.models.ledger import Ledger
 from jitrl.records import Episode, Observation, Situation, Turn
 
@@ -68,11 +70,11 @@ def unscored(run: Run) -> int:
         )
 
 
-def _memory(run: Run, *, readonly: bool = False) -> SqliteMemory:
-    path = Path(run.configuration.memory or run.path / MEMORY)
-    if run.episodes and not path.exists():
-        raise BadRun(f"the memory of the run is missing, {str(path)!r}: restore it")
-    return SqliteMemory(path, readonly=readonly)
+def _memory(run: Run, *, readonly: bool = False) -> Memory:
+    address = run.configuration.memory or str(run.path / MEMORY)
+    if run.episodes and not (remote(address) or Path(address).exists()):
+        raise BadRun(f"the memory of the run is missing, {address!r}: restore it")
+    return open_memory(address, readonly=readonly)
 
 
 def _ours(run: Run, memory: Memory) -> Iterator[Episode]:

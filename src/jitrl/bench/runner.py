@@ -32,7 +32,7 @@ from jitrl.bench.folder import read as read_run
 from jitrl.bench.language import Access, Cast, Models
 from jitrl.errors import BadRun
 from jitrl.learner import Learner
-from jitrl.memory import SqliteMemory
+from jitrl.memory import open as open_memory
 from jitrl.models.ledger import Ledger
 from jitrl.presets import describe
 from jitrl.records import Decision, Episode, Observation
@@ -79,7 +79,7 @@ def run(
     """
     listener, access = listener or Listener(), access or Access()
     if configuration.memory is not None:  # before anything is written, see whether it is one
-        SqliteMemory(configuration.memory).close()
+        open_memory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock)
 
     async def opened_and_played() -> None:

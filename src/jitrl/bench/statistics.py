@@ -19,6 +19,7 @@ from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run
 from jitrl.errors import BadRun, MissingExtra
+from jitrl.memory.address import remote
 from jitrl.update import Floats
 
 CONFIDENCE = 0.95
@@ -211,7 +212,7 @@ def labels(among: Sequence[Group]) -> list[str]:
             if len({other.get(name, "") for other in told}) > 1 or name in ("model", "scores")
         ]
         if what.memory is not None:
-            parts.append(f"memory {Path(what.memory).name}")
+            parts.append(f"memory {what.memory if remote(what.memory) else Path(what.memory).name}")
         if differs["world"]:
             parts.insert(0, what.world)
         result.append(", ".join(parts))

@@ -7,12 +7,13 @@ while running, 130 after Ctrl-C.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from jitrl._version import __version__
-from jitrl.cli import look, models, play
+from jitrl.cli import govern, look, memory, models, play, upkeep
 from jitrl.cli.screen import failure
 
 app = typer.Typer(
@@ -23,15 +24,41 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-memory_app = typer.Typer(help="Look into a memory, without changing it.", no_args_is_help=True)
+memory_app = typer.Typer(help="Look into a memory, bound it, clean it.", no_args_is_help=True)
 app.add_typer(memory_app, name="memory")
 app.command()(play.run)
 app.command()(play.demo)
 app.command()(play.judge)
 app.command()(look.report)
 app.command()(look.explain)
-memory_app.command()(look.stats)
-memory_app.command()(look.show)
+_OF_A_MEMORY: dict[str, tuple[Callable[..., None], ...]] = {
+    "Look": (
+        memory.stats,
+        memory.show,
+        memory.neighbours,
+        memory.snapshots,
+        memory.diff,
+        memory.verify,
+    ),
+    "Govern": (
+        govern.snapshot,
+        govern.rollback,
+        govern.quarantine,
+        govern.release,
+        govern.forget,
+        govern.cap,
+    ),
+    "Keep and hand on": (
+        upkeep.export,
+        upkeep.import_,
+        upkeep.merge,
+        upkeep.repair,
+        upkeep.vacuum,
+    ),
+}
+for panel, commands in _OF_A_MEMORY.items():
+    for command in commands:
+        memory_app.command(command.__name__.strip("_"), rich_help_panel=panel)(command)
 models_app = typer.Typer(help="Look at language models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 models_app.command()(models.probe)

@@ -1,9 +1,7 @@
-"""`jitrl report`, `explain` and `memory`: what looks at what is there, without changing it."""
+"""`jitrl report` and `explain`: what looks at runs, without changing them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +10,8 @@ import typer
 from jitrl.bench.codec import LoggedStep
 from jitrl.bench.folder import Run, find, judged, read
 from jitrl.cli.play import show_report
-from jitrl.cli.screen import clean, console, facts, one_line, table
+from jitrl.cli.screen import clean, console, facts, one_line, table, whereabouts
 from jitrl.errors import InvalidValue
-from jitrl.memory import SqliteMemory
-from jitrl.records import Episode, State
-from jitrl.update import returns
-
-MemoryPath = Annotated[Path, typer.Argument(help="The memory's file.")]
 
 
 def report(
@@ -64,107 +57,6 @@ def explain(
     _neighbours(found, logged, limit)
 
 
-def stats(path: MemoryPath) -> None:
-    """Count what a memory holds."""
-    memory = SqliteMemory(path, readonly=True)
-    try:
-        episodes = steps = ended = 0
-        states: set[State] = set()
-        tasks, presets = Counter[str](), Counter[str]()
-        times: list[str] = []
-        for episode in memory.episodes():
-            episodes += 1
-            steps += len(episode.steps)
-            ended += episode.terminated
-            tasks[episode.task] += 1
-            presets.update({step.preset for step in episode.steps})
-            states.update(step.state for step in episode.steps)
-            times += [time] if (time := episode.provenance.get("created")) else []
-    finally:
-        memory.close()
-    console().print(
-        facts(
-            [
-                ("memory", str(path)),
-                ("episodes", f"{episodes} ({ended} ended by the world)"),
-                ("steps", str(steps)),
-                ("distinct states", str(len(states))),
-                ("tasks", _counted(tasks)),
-                ("presets", _counted(presets)),
-                ("stored", f"{min(times)} to {max(times)}" if times else "unknown"),
-            ]
-        )
-    )
-
-
-def show(
-    path: MemoryPath,
-    episode: Annotated[
-        int | None, typer.Option(help="Show the steps of this one, from 0, as stored.")
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Episodes or steps shown at most.")] = 50,
-    gamma: Annotated[float, typer.Option(help="Discount of the returns, in [0, 1].")] = 0.5,
-) -> None:
-    """List the newest episodes of a memory, or the steps of one of them."""
-    _positive("limit", limit)
-    if not 0 <= gamma <= 1:
-        raise InvalidValue("gamma", gamma, "must lie in [0, 1]")
-    memory = SqliteMemory(path, readonly=True)
-    try:
-        count = len(memory)
-        if episode is None:
-            _episodes(memory, count, limit)
-        elif 0 <= episode < count:
-            _steps(next(islice(memory.episodes(), episode, None)), limit, gamma)
-        else:
-            raise InvalidValue("episode", episode, f"must be one of the {count} stored, from 0")
-    finally:
-        memory.close()
-
-
-def _episodes(memory: SqliteMemory, count: int, limit: int) -> None:
-    first = max(count - limit, 0)
-    rows = [
-        (
-            str(place),
-            one_line(episode.task, 30),
-            str(len(episode.steps)),
-            f"{sum(step.reward for step in episode.steps):g}",
-            "yes" if episode.terminated else "no",
-            one_line(episode.provenance.get("created", ""), 30),
-            one_line(episode.id, 36),
-        )
-        for place, episode in enumerate(islice(memory.episodes(), first, None), first)
-    ]
-    screen = console()
-    screen.print(table(("episode", "task", "steps", "reward", "ended", "stored", "id"), rows))
-    if first:
-        screen.print(f"... and {first} older: --limit {count} shows them all")
-
-
-def _steps(episode: Episode, limit: int, gamma: float) -> None:
-    gains = returns([step.reward for step in episode.steps], gamma)
-    rows = [
-        (
-            str(t),
-            one_line(step.action, 32),
-            f"{step.reward:g}",
-            f"{gains[t]:.3f}",
-            f"{step.before[step.action]:.1%}",
-            f"{step.after[step.action]:.1%}",
-            "yes" if step.changed else "",
-            one_line(_room(step.state), 40),
-        )
-        for t, step in enumerate(episode.steps[:limit])
-    ]
-    columns = ("step", "action", "reward", "return", "before", "after", "changed", "state")
-    screen = console()
-    screen.print(clean(f"episode {episode.id} of {episode.task}, gamma {gamma:g}"))
-    screen.print(table(columns, rows))
-    if len(episode.steps) > limit:
-        screen.print(f"... and {len(episode.steps) - limit} more: --limit shows them")
-
-
 def _neighbours(run: Run, logged: LoggedStep, limit: int) -> None:
     """Print where the evidence comes from, with its states where this run's log has them."""
     neighbours = logged.decision.neighbours
@@ -180,7 +72,7 @@ def _neighbours(run: Run, logged: LoggedStep, limit: int) -> None:
             f"{step.return_:.3g}",
             one_line(step.action, 32),
             one_line(step.task, 24),
-            one_line(_room(held[place].decision.state), 40) if place in held else "",
+            one_line(whereabouts(held[place].decision.state), 40) if place in held else "",
         )
         for step, place in shown
     ]
@@ -198,11 +90,6 @@ def _place(run: Run, id: str, t: int) -> tuple[int, int] | None:
     return (int(number), t) if name == run.manifest.run and number.isdecimal() else None
 
 
-def _room(state: State) -> str:
-    """Return the field of a state that tells best where it is."""
-    return state.get("room") or next(iter(state.values()), "")
-
-
 def _not_played(run: Run, episode: int, step: int) -> InvalidValue:
     count = len(run.episodes)
     if not 0 <= episode < count:
@@ -214,8 +101,3 @@ def _positive(name: str, value: int) -> int:
     if value < 1:
         raise InvalidValue(name, value, "must be at least 1")
     return value
-
-
-def _counted(names: Counter[str]) -> str:
-    shown = [f"{name} ({count})" for name, count in names.most_common(8)]
-    return ", ".join(shown) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "none"

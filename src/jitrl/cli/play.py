@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -25,9 +24,10 @@ from jitrl.bench.usage import usage_rows
 from jitrl.bench.workers import Job, play_all
 from jitrl.checks import count, finite
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import clean, console, facts, failure, table, tell
+from jitrl.cli.screen import clean, console, facts, failure, said, table, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.memory.address import remote
 from jitrl.models.budget import Budget
 from jitrl.models.prices import Prices
 from jitrl.worlds import World
@@ -78,8 +78,11 @@ def run(
         int, typer.Option(help="Candidates of a step: drawn, or named by the model.")
     ] = 3,
     memory: Annotated[
-        Path | None,
-        typer.Option(help="A memory to share with other runs.", show_default="in the run folder"),
+        str | None,
+        typer.Option(
+            help="A memory to share with other runs: a file, or postgresql://HOST/DATABASE.",
+            show_default="in the run folder",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -153,7 +156,7 @@ def run(
         episodes=EPISODES if episodes is None else episodes,
         steps=steps,
         proposals=proposals,
-        memory=None if memory is None else str(memory.absolute()),
+        memory=memory if memory is None or remote(memory) else str(Path(memory).absolute()),
         games=None if games is None else str(games),
         model=model,
         base_url=base_url,
@@ -198,7 +201,7 @@ def run(
                 clean(f"expected: {expected(configuration, world, first, access)}"),
                 soft_wrap=True,
             )
-        with _said(), run_display(screen, configuration) as listener:
+        with said(), run_display(screen, configuration) as listener:
             finished = play_run(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
@@ -233,7 +236,7 @@ def judge(
         timeout=_seconds(timeout),
         retries=_retries(retries),
     )
-    with _said():
+    with said():
         done = judge_run(run, access, judge_url)
     console().print(
         f"{done.scored} steps of {done.episodes} episodes scored, {done.unscored} still without "
@@ -349,23 +352,6 @@ def _seconds(timeout: float | None) -> float | None:
 
 def _retries(retries: int | None) -> int | None:
     return None if retries is None else count("--retries", retries)
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    """Show what the library warns of, a line each, on stderr."""
-    handler = _Lines(logging.WARNING)
-    root = logging.getLogger("jitrl")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
-class _Lines(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        tell(f"jitrl: {record.getMessage()}")
 
 
 def _words(options: Mapping[str, object]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a run is watched: a live display on a terminal, plain lines anywhere else."""
+"""How a run and other long work is watched: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from jitrl.agents.player import Played
@@ -16,6 +24,7 @@ from jitrl.bench.configuration import Configuration
 from jitrl.bench.runner import Listener
 from jitrl.bench.statistics import LAST
 from jitrl.cli.screen import clean, table
+from jitrl.memory import contract
 
 ArmListener = Callable[[Configuration, Played], None]
 
@@ -182,6 +191,32 @@ def arms_display(screen: Console, runs: Sequence[Configuration]) -> Iterator[Arm
             )
 
     yield line
+
+
+@contextmanager
+def work_display(what: str) -> Iterator[contract.Progress]:
+    """Show long work while it is done, on stderr if that is a terminal; nothing remains of it."""
+    screen = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if not screen.is_terminal:
+        yield lambda what, done, total: None
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True) as progress:
+        tasks = {what: progress.add_task(clean(what).plain, total=None)}
+
+        def told(what: str, done: int, total: int) -> None:
+            if what not in tasks:  # the next part of the work takes the place of the last
+                progress.remove_task(tasks.popitem()[1])
+                tasks[what] = progress.add_task(clean(what).plain, total=None)
+            progress.update(tasks[what], completed=done, total=total or None)
+
+        yield told
 
 
 def _mean(scores: Sequence[float]) -> str:

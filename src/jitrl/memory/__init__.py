@@ -12,10 +12,12 @@ from jitrl.memory.contract import (
     Memory,
     Pulse,
     Selection,
+    Size,
     Snapshot,
     Trail,
 )
 from jitrl.memory.index import Cut, Index, ReturnsRule, View
+from jitrl.memory.opening import open
 from jitrl.memory.redaction import Redaction
 from jitrl.memory.sqlite import SqliteMemory
 
@@ -33,8 +35,10 @@ __all__ = [
     "Redaction",
     "ReturnsRule",
     "Selection",
+    "Size",
     "Snapshot",
     "SqliteMemory",
     "Trail",
     "View",
+    "open",
 ]

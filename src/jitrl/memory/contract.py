@@ -6,6 +6,7 @@
     Pulse        where a memory stands: has anything changed?
     Snapshot     a named set of episodes, Difference between two of them
     Cap          how many episodes are kept, and which go first
+    Size         how much room it takes
     Memory       what a learner needs
     Governed     what the person needs who answers for it
 
@@ -185,6 +186,18 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much room a memory takes.
+
+    states  distinct ones that are kept; `vacuum` drops those that no episode uses any more
+    bytes   on disk, without what is beside it; None where nobody can tell
+    """
+
+    states: int
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What `verify` or `repair` found.
 
@@ -323,6 +336,9 @@ class Governed(Memory, Protocol):
 
     def set_cap(self, cap: Cap | None) -> int:
         """Set or lift the cap, and apply it; returns how many episodes went."""
+
+    def size(self) -> Size:
+        """Return how much room the memory takes; cheap, no episode is read."""
 
     def verify(self, progress: Progress | None = None) -> Iterator[Finding]:
         """Check every checksum and every invariant; yield what is wrong."""

@@ -17,7 +17,7 @@ import logging
 import os
 import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 from jitrl.errors import StoreError
 from jitrl.memory import columns
 from jitrl.memory.columns import Array, Damaged
-from jitrl.memory.contract import Pulse
+from jitrl.memory.contract import Finding, Pulse
 from jitrl.memory.engine import Engine
 from jitrl.memory.evidence import Columns
 from jitrl.memory.segment import Part, Sealed
@@ -96,6 +96,22 @@ class Folder:
                 log.warning("the saved index %s cannot be read (%s): built anew", self.path, error)
                 return None
         return None
+
+    def damage(self) -> str | None:
+        """Return what is wrong with what is saved; None for nothing."""
+        missing = ""
+        for _ in range(_TRIES):  # others may replace it meanwhile
+            try:
+                if (told := self._manifest()) is not None:
+                    self._loaded(told)
+                return None
+            except FileNotFoundError as error:
+                missing = f"lacks {error.filename}"
+            except (Damaged, KeyError, TypeError, ValueError, IndexError) as error:
+                return f"is damaged ({error})"
+            except OSError as error:
+                return f"cannot be read ({error.strerror})"
+        return missing
 
     def _manifest(self) -> dict[str, Any] | None:
         try:
@@ -264,6 +280,17 @@ class Folder:
         for path in self.path.iterdir():
             if path.suffix in (".part", ".changes") and path.name not in kept:
                 path.unlink(missing_ok=True)
+
+
+def verify(beside: Path | None) -> Iterator[Finding]:
+    """Check all that is saved beside a memory; yield what is wrong: it is built anew when used."""
+    if beside is None or not beside.is_dir():
+        return
+    for path in sorted(beside.iterdir()):
+        folder = Folder(beside, ())
+        folder.path = path
+        if (what := folder.damage()) is not None:
+            yield Finding(f"the index {path.name} {what}")
 
 
 def _current(engine: Engine) -> bool:

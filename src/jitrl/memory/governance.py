@@ -10,10 +10,19 @@ from dataclasses import replace
 from jitrl.checks import text
 from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
 from jitrl.memory import eviction, rows, selecting, tables, verification
-from jitrl.memory.contract import Cap, Difference, Entry, Finding, Progress, Selection, Snapshot
+from jitrl.memory.contract import (
+    Cap,
+    Difference,
+    Entry,
+    Finding,
+    Progress,
+    Selection,
+    Size,
+    Snapshot,
+)
 from jitrl.memory.rows import Line
 from jitrl.memory.schema import Sql
-from jitrl.memory.seam import Seam
+from jitrl.memory.seam import Seam, transaction
 from jitrl.memory.tables import Meta, Named
 
 _STRETCH = 1000  # revisions looked at in one transaction of a catalogue
@@ -28,10 +37,7 @@ class Governance(Seam):
         chooser = selecting.Chooser(selection)
         after = 0
         while True:
-            with self.look() as db:
-                upto = min(tables.meta(db).revision, after + _STRETCH)
-                lines = tables.lines(db, after, upto) if upto > after else []
-                entries = [_entry(line) for line in lines if chooser.meant(db, line)]
+            upto, entries = self._entries(chooser, after)
             if upto <= after:
                 return
             yield from entries
@@ -53,6 +59,27 @@ class Governance(Seam):
         MemoryUnavailable says so; to forget again, or to vacuum, makes good for it.
         """
         _not_empty(selection)
+        gone, unswept = self._delete(selection, progress)
+        if unswept:
+            self._clean(progress)
+        return gone
+
+    def vacuum(self, progress: Progress | None = None) -> None:
+        """Give back free space; see `jitrl.memory.Governed.vacuum`."""
+        self._drop_unused(progress)
+        self._clean(progress)
+
+    @transaction
+    def _entries(self, chooser: selecting.Chooser, after: int) -> tuple[int, list[Entry]]:
+        """Look at a stretch of revisions: up to which one, and what is meant of it."""
+        with self.look() as db:
+            upto = min(tables.meta(db).revision, after + _STRETCH)
+            lines = tables.lines(db, after, upto) if upto > after else []
+            return upto, [_entry(line) for line in lines if chooser.meant(db, line)]
+
+    @transaction
+    def _delete(self, selection: Selection, progress: Progress | None) -> tuple[int, bool]:
+        """Delete episodes: how many, and whether there is something to clean up."""
         with self.change() as (db, held):
             doomed = list(selecting.chosen(db, selection, held.revision))
             if doomed:
@@ -63,19 +90,16 @@ class Governance(Seam):
                 _tell(progress, "deleting states", 0, 0)
                 tables.drop_unused_states(db, held)
                 held.epoch, held.forgot, held.unswept = uuid.uuid4().hex, revision, 1
-            unswept = held.unswept
-        if unswept:
-            self._clean(progress)
-        return len(doomed)
+            return len(doomed), bool(held.unswept)
 
-    def vacuum(self, progress: Progress | None = None) -> None:
-        """Give back free space; see `jitrl.memory.Governed.vacuum`."""
+    @transaction
+    def _drop_unused(self, progress: Progress | None) -> None:
         with self.change() as (db, held):
             _tell(progress, "deleting states", 0, 0)
             tables.drop_unused_states(db, held)
             held.unswept = 1
-        self._clean(progress)
 
+    @transaction
     def snapshot(self, name: str) -> Snapshot:
         """Name what is present; see `jitrl.memory.Governed.snapshot`."""
         made = self._now()
@@ -90,17 +114,20 @@ class Governance(Seam):
             tables.put_snapshot(db, held, Named(place, name, made, len(members), ranges))
         return Snapshot(name, made, len(members))
 
+    @transaction
     def snapshots(self) -> list[Snapshot]:
         """Return the snapshots, oldest first."""
         with self.look() as db:
             named = tables.snapshots(db, tables.meta(db))
         return [Snapshot(one.name, one.made, one.episodes) for one in named]
 
+    @transaction
     def drop_snapshot(self, name: str) -> None:
         """Drop a snapshot; no episode is touched. Raises UnknownName."""
         with self.change() as (db, held):
             tables.drop_snapshot(db, held, _named(db, held, name).place)
 
+    @transaction
     def diff(self, old: str | None, new: str | None = None) -> Difference:
         """Return what one has and the other lacks; see `jitrl.memory.Governed.diff`."""
         with self.look() as db:
@@ -109,6 +136,7 @@ class Governance(Seam):
             before, after = (_members(db, held, name, lines.values()) for name in (old, new))
         return _difference(lines, before, after)
 
+    @transaction
     def rollback(self, name: str) -> Difference:
         """Make present what a snapshot names; see `jitrl.memory.Governed.rollback`."""
         with self.change() as (db, held):
@@ -126,11 +154,13 @@ class Governance(Seam):
         return _difference(lines, before, after)
 
     @property
+    @transaction
     def cap(self) -> Cap | None:
         """The cap in force, None for none."""
         with self.look() as db:
             return eviction.load(tables.meta(db).cap)
 
+    @transaction
     def set_cap(self, cap: Cap | None) -> int:
         """Set or lift the cap, and apply it; returns how many episodes went."""
         if not isinstance(cap, Cap | None):
@@ -139,10 +169,21 @@ class Governance(Seam):
             held.cap = eviction.dump(cap)
             return eviction.evict(db, held)
 
+    @transaction
+    def size(self) -> Size:
+        """Return how much room the memory takes; see `jitrl.memory.Governed.size`."""
+        with self.look() as db:
+            return Size(tables.count_states(db), self._bytes(db))
+
     def verify(self, progress: Progress | None = None) -> Iterator[Finding]:
         """Check every checksum and every invariant; see `jitrl.memory.Governed.verify`."""
-        yield from verification.verify(self, progress)
+        yield from self._verified(progress)
 
+    @transaction
+    def _verified(self, progress: Progress | None) -> list[Finding]:
+        return list(verification.verify(self, progress))
+
+    @transaction
     def _set(
         self, selection: Selection, what: str, wanted: Callable[[Line], bool], why: str | None
     ) -> int:
@@ -168,6 +209,10 @@ class Governance(Seam):
                     f"{str(self.beside)!r}: {error.strerror}: delete it, and vacuum the memory"
                 ) from error
         self.sweep(progress)
+        self._swept()
+
+    @transaction
+    def _swept(self) -> None:
         with self.change() as (_, held):
             held.unswept = 0
 

@@ -15,6 +15,7 @@ from jitrl.memory import rows, tables
 from jitrl.memory.rows import Damage
 from jitrl.memory.schema import Sql
 from jitrl.memory.store import store
+from jitrl.memory.tables import Meta
 from jitrl.records import Episode, State
 
 TABLES = ("states", "episodes", "steps")
@@ -33,15 +34,20 @@ def copy(old: Sql, new: Sql, names: Mapping[str, str], version: int, now: str) -
     """
     held = tables.meta(new)
     for episode in _episodes(old, names, version):
-        try:
-            made = moment("created", episode.provenance["created"])
-        except (KeyError, InvalidValue):
-            made = now
-        try:
-            store(new, held, rows.pack(episode), made)
-        except InvalidValue as error:
-            raise Damage(f"episode {held.episodes + 1}: {error}") from error
+        put(new, held, episode, now)
     tables.put_meta(new, held)
+
+
+def put(new: Sql, held: Meta, episode: Episode, now: str) -> None:
+    """Store an episode of an older memory; raises Damage for one that cannot have been stored."""
+    try:
+        made = moment("created", episode.provenance["created"])
+    except (KeyError, InvalidValue):
+        made = now
+    try:
+        store(new, held, rows.pack(episode), made)
+    except InvalidValue as error:
+        raise Damage(f"episode {held.episodes + 1}: {error}") from error
 
 
 def _episodes(db: Sql, names: Mapping[str, str], version: int) -> Iterator[Episode]:
@@ -56,7 +62,7 @@ def _episodes(db: Sql, names: Mapping[str, str], version: int) -> Iterator[Episo
     if count[0] != (count[1] or 0):
         raise Damage(f"{count[0]} of its {count[1]} episodes are there")
     for number in range(1, count[0] + 1):
-        yield _episode(db, names, version, number, states)
+        yield read(db, names, version, number, states)
 
 
 def _right(number: Any, fields: Any, digest: Any) -> bool:
@@ -65,9 +71,10 @@ def _right(number: Any, fields: Any, digest: Any) -> bool:
     return True
 
 
-def _episode(
+def read(
     db: Sql, names: Mapping[str, str], version: int, number: int, states: Mapping[int, State]
 ) -> Episode:
+    """Return an episode of an older memory; raises Damage."""
     found = db.execute(_HEAD.format_map(names), (number,))
     if len(found) != 1:
         raise Damage(f"episode {number} is missing")

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial, wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
 from jitrl.memory import rows, tables
@@ -15,6 +17,20 @@ from jitrl.memory.contract import Progress
 from jitrl.memory.rows import Damage
 from jitrl.memory.schema import Sql
 from jitrl.memory.tables import Meta
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="Seam")
+T = TypeVar("T")
+
+
+def transaction(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Mark a method that is one transaction: where its connection is lost, it may be run anew."""
+
+    @wraps(method)
+    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(partial(method, self, *args, **kwargs))
+
+    return run
 
 
 class Seam(ABC):
@@ -59,6 +75,14 @@ class Seam(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the memory holds; calling it twice is harmless."""
+
+    def _bytes(self, db: Sql) -> int | None:
+        """Return how many bytes it takes on disk; None where nobody can tell."""
+        return None
+
+    def _run(self, call: Callable[[], T]) -> T:
+        """Return what a transaction returns; a back end whose connection gets lost runs it anew."""
+        return call()
 
     @property
     def _name(self) -> str:

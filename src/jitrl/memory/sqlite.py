@@ -17,7 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import migration, schema, seam, tables
+from jitrl.memory import migration, networks, schema, seam, swap, tables, wal
 from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.rows import Damage, Row, Value
@@ -129,12 +129,14 @@ class SqliteMemory(SqlMemory):
         with self._errors():
             db = self._connection()
             _long(db, "VACUUM", "writing the file anew", progress)
-            ((busy, _, _),) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            if busy:
-                raise MemoryUnavailable(
-                    f"memory {self._name}: what was deleted is no longer in the memory, but a "
-                    "reader still keeps it in the files: end that one, and vacuum the memory"
-                )
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                if time.monotonic() > deadline:
+                    raise MemoryUnavailable(
+                        f"memory {self._name}: what was deleted is no longer in the memory, but a "
+                        "reader still keeps it in the files: end that one, and vacuum the memory"
+                    )
+                time.sleep(0.005)  # SQLite waits for readers, but not for another checkpoint
 
     def faults(self, progress: Progress | None) -> list[str]:
         """Return what SQLite finds wrong with the file."""
@@ -142,6 +144,15 @@ class SqliteMemory(SqlMemory):
             db = self._connection()
             found = _long(db, "PRAGMA integrity_check", "asking SQLite", progress)
         return [_short(text) for (text,) in found if text != "ok"]
+
+    def _bytes(self, _: Sql) -> int | None:
+        if self.path is None:
+            return None
+        found = 0
+        for end in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                found += Path(self.path + end).stat().st_size
+        return found
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -333,6 +344,8 @@ def _target(path: Path, readonly: bool, durability: Durability) -> str:
         raise MemoryUnavailable(f"the folder of memory {str(path)!r} does not exist: create it")
     if path.exists() and not path.is_file():
         raise MemoryUnavailable(f"memory {str(path)!r} is a folder or a device: name a file")
+    networks.check(path)
+    swap.check(path)
     if not path.exists():
         _create(path, durability)
     size = path.stat().st_size
@@ -344,6 +357,7 @@ def _target(path: Path, readonly: bool, durability: Durability) -> str:
         raise MemoryUnavailable(
             f"memory {str(path)!r} is read-only: make it writable, or open it frozen"
         )
+    wal.check(path, power=durability == "power")
     target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
     log = path.with_name(f"{path.name}-wal")
     if readonly and not os.access(folder, os.W_OK) and not log.exists():
@@ -394,9 +408,11 @@ def _long(
     db.set_progress_handler(tell, _INSTRUCTIONS)
     try:
         return db.execute(statement).fetchall()
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         if raised:
             raise raised[0] from None
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:  # it came before `tell` could try
+            raise KeyboardInterrupt from error
         raise
     finally:
         db.set_progress_handler(None, 0)

@@ -20,6 +20,7 @@ from jitrl.memory.governance import Governance
 from jitrl.memory.redaction import Redaction
 from jitrl.memory.rows import Damage, Packed
 from jitrl.memory.schema import Sql
+from jitrl.memory.seam import transaction
 from jitrl.memory.tables import Meta
 from jitrl.records import Episode, State
 
@@ -35,6 +36,7 @@ class SqlMemory(Governance):
 
     redaction: Redaction | None = None
 
+    @transaction
     def append(self, episode: Episode) -> bool:
         """Store an episode in one transaction; see `jitrl.memory.Memory.append`."""
         if self.redaction is not None:
@@ -48,6 +50,7 @@ class SqlMemory(Governance):
             eviction.evict(db, held)
             return True
 
+    @transaction
     def judge(
         self,
         id: str,
@@ -82,18 +85,16 @@ class SqlMemory(Governance):
         """
         after = max(after, 0)
         while True:
-            with self.look() as db:
-                upto = min(tables.meta(db).revision, after + _STRETCH)
-                told = tables.revisions(db, after, upto) if upto > after else []
+            upto, numbers = self._stored(after)
+            for number in numbers:
+                found = self._present(number)
+                if found is not None:
+                    yield found
             if upto <= after:
                 return
-            for one in told:
-                if one.episode and one.gone is None:
-                    found = self._present(one.revision)
-                    if found is not None:
-                        yield found
             after = upto
 
+    @transaction
     def get(self, id: str) -> Episode | None:
         """Return the stored episode of that id; see `jitrl.memory.Memory.get`."""
         key = rows.digest_of(text("id", id))
@@ -101,10 +102,12 @@ class SqlMemory(Governance):
             number = directory.find(db, directory.IDS, key)
             return None if number is None else tables.episode(db, tables.sure_line(db, number))
 
+    @transaction
     def __len__(self) -> int:
         with self.look() as db:
             return tables.meta(db).present
 
+    @transaction
     def pulse(self) -> Pulse:
         """Return where the memory stands."""
         with self.look() as db:
@@ -114,20 +117,12 @@ class SqlMemory(Governance):
     def changes(self, after: int) -> Iterator[Trail]:
         """Iterate over what changed after a revision; see `jitrl.memory.Memory.changes`."""
         after = max(after, 0)
-        numbers: set[int] = set()
-        with self.look() as db:
-            for stretch in tables.stretches(db, after, tables.meta(db).revision):
-                for one in stretch:
-                    if one.episode:
-                        numbers.add(one.revision)
-                    elif after:
-                        numbers.update(rows.numbers(one.changed))
-        for number in sorted(numbers):
-            with self.look() as db:
-                trail = _trail(db, number, after)
+        for number in self._changed(after):
+            trail = self._trail(number, after)
             if trail is not None:
                 yield trail
 
+    @transaction
     def states(self, numbers: Iterable[int]) -> dict[int, State]:
         """Return the states of these numbers; those that are gone are missing."""
         with self.look() as db:
@@ -139,6 +134,7 @@ class SqlMemory(Governance):
                 raise Damage(f"state {min(lost)} is missing")
         return {number: state for number, state in found.items() if state is not None}
 
+    @transaction
     def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
         """Return id, task and provenance of the episodes of these numbers."""
         with self.look() as db:
@@ -151,6 +147,33 @@ class SqlMemory(Governance):
                 if line is not None
             }
 
+    @transaction
+    def _stored(self, after: int) -> tuple[int, list[int]]:
+        """Look at a stretch of revisions: up to which one, and the episodes stored in it."""
+        with self.look() as db:
+            upto = min(tables.meta(db).revision, after + _STRETCH)
+            told = tables.revisions(db, after, upto) if upto > after else []
+        return upto, [one.revision for one in told if one.episode and one.gone is None]
+
+    @transaction
+    def _changed(self, after: int) -> list[int]:
+        """Return the numbers of the episodes that changed after a revision."""
+        numbers: set[int] = set()
+        with self.look() as db:
+            for stretch in tables.stretches(db, after, tables.meta(db).revision):
+                for one in stretch:
+                    if one.episode:
+                        numbers.add(one.revision)
+                    elif after:
+                        numbers.update(rows.numbers(one.changed))
+        return sorted(numbers)
+
+    @transaction
+    def _trail(self, number: int, after: int) -> Trail | None:
+        with self.look() as db:
+            return _trail(db, number, after)
+
+    @transaction
     def _present(self, number: int) -> Episode | None:
         with self.look() as db:
             line = tables.line(db, number)

@@ -272,6 +272,12 @@ def intern(db: Sql, held: Meta, stored: Iterable[str]) -> dict[str, int]:
     return numbers
 
 
+def count_states(db: Sql) -> int:
+    """Return how many states there are."""
+    (found,) = db.execute("SELECT COUNT(*) FROM directory WHERE kind = ?", (STATES,))
+    return int(found[0]) - 1  # one entry is where the circle begins
+
+
 def used_states(db: Sql, held: Meta) -> set[int]:
     """Return the numbers of the states that an episode names."""
     used: set[int] = set()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from jitrl.worlds.cache import cache_folder
+from jitrl.cache import cache_folder
 
 __all__ = ["ActionCache", "default_path"]
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from jitrl.cache import cache_folder
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.records import Observation
-from jitrl.worlds.cache import cache_folder
 from jitrl.worlds.text_state import TextGameState
 
 __all__ = ["DIFFICULTIES", "Difficulty", "TextWorld", "make"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,7 +244,7 @@ def test_a_run_without_a_judge_has_nothing_to_be_judged(
 def test_a_run_whose_memory_is_missing_is_told(tmp_path: Path) -> None:
     corridor(tmp_path / "run", Access(opener=Opener(silent_judge)), **JUDGED)
     for file in (tmp_path / "run").glob("memory.db*"):
-        file.unlink()
+        file.unlink() if file.is_file() else shutil.rmtree(file)
     with pytest.raises(BadRun, match="memory of the run is missing"):
         judge_run(tmp_path / "run", Access(opener=Opener(says)))
     assert not list((tmp_path / "run").glob("memory.db*"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -269,7 +270,7 @@ def test_missing_lines_of_finished_episodes_are_told(tmp_path: Path, play: Play)
 def test_a_memory_that_lost_finished_episodes_is_told(tmp_path: Path, play: Play) -> None:
     play(tmp_path / "run")
     for file in (tmp_path / "run").glob("memory.db*"):
-        file.unlink()
+        file.unlink() if file.is_file() else shutil.rmtree(file)
     with pytest.raises(BadRun, match="the memory lacks episode 0"):
         play(tmp_path / "run", episodes=8, resume=True)
 

@@ -1,4 +1,4 @@
-"""Where worlds keep what they found out once: compiled games, lists of valid actions."""
+"""Where is kept what can be made again: compiled games, lists of valid actions, an index."""
 
 from __future__ import annotations
 

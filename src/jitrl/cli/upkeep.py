@@ -1,0 +1,178 @@
+"""`jitrl memory`: what keeps a memory whole and small, and what hands episodes on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jitrl.cli.asking import (
+    Address,
+    Id,
+    RunName,
+    Since,
+    Source,
+    Task,
+    Text,
+    Until,
+    interruptible,
+    opened,
+)
+from jitrl.cli.memory import ids_of, list_findings
+from jitrl.cli.progress import work_display
+from jitrl.cli.screen import console, facts, in_bytes, many, said, say, tell
+from jitrl.errors import BadPack, InvalidValue
+from jitrl.memory import Selection
+from jitrl.memory.address import remote, shown
+from jitrl.memory.merge import Imported
+from jitrl.memory.merge import merge as add_all
+from jitrl.memory.pack import Limits, import_pack
+from jitrl.memory.pack import export as write_pack
+from jitrl.memory.repair import repair as save_whole
+
+Pack = Annotated[Path, typer.Argument(help="The file.")]
+
+
+def export(
+    path: Address,
+    pack: Annotated[Path, typer.Argument(help="The file to write.")],
+    id: Id = None,
+    run: RunName = None,
+    task: Task = None,
+    source: Source = None,
+    since: Since = None,
+    until: Until = None,
+    text: Text = None,
+) -> None:
+    """Write the present episodes into a pack: one file, to be handed on."""
+    selection = Selection(id, run, task, source, since, until, text)
+    with (
+        interruptible(f"no pack was written to {str(pack)!r}"),
+        opened(path, readonly=True) as memory,
+        work_display("exporting") as progress,
+    ):
+        made = write_pack(memory, pack, selection, progress)
+    shown = [
+        ("pack", str(pack)),
+        ("episodes", f"{made.episodes:,}"),
+        ("steps", f"{made.steps:,}"),
+        ("size", f"{in_bytes(pack.stat().st_size)} ({in_bytes(made.bytes)} unpacked)"),
+        ("source", f"pack:{made.sha256[:12]}, unless it is imported under another"),
+        ("SHA-256", made.sha256),
+    ]
+    console().print(facts(shown))
+    say("the SHA-256 is that of the episodes in it, unpacked")
+
+
+def import_(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="MEMORY", help="Its file, made if it is missing, or postgresql://..."
+        ),
+    ],
+    packs: Annotated[list[Path], typer.Argument(metavar="PACK...", help="The files.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="Who answers for them.", show_default="pack:DIGITS of its SHA-256"),
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(help="Of a pack, unpacked.")] = Limits().bytes,
+    max_episodes: Annotated[int, typer.Option(help="Of a pack.")] = Limits().episodes,
+) -> None:
+    """Store the episodes of packs; what is there already is skipped."""
+    limits = Limits(bytes=max_bytes, episodes=max_episodes)
+    refused = 0
+    with (
+        interruptible(_again("import", shown(path), *map(str, packs))),
+        opened(path, create=True) as memory,
+    ):
+        for pack in packs:
+            try:
+                with work_display("reading the pack") as progress:
+                    done = import_pack(
+                        memory, pack, source=source, limits=limits, progress=progress
+                    )
+            except BadPack as error:
+                tell(f"jitrl: {error}")
+                refused += 1
+                continue
+            say(f"{pack}: {_counts(done)}, source {done.source!r}")
+    if refused:
+        raise typer.Exit(2)
+
+
+def merge(
+    path: Address,
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="The memory whose episodes are added.")
+    ],
+) -> None:
+    """Add the present episodes of another memory, with their provenance."""
+    with (
+        interruptible(_again("merge", shown(path), shown(other))),
+        opened(other, readonly=True) as source,
+        opened(path) as memory,
+        work_display("reading the other memory") as progress,
+    ):
+        done = add_all(memory, source, progress)
+    say(_counts(done))
+
+
+def repair(path: Address) -> None:
+    """Save what is whole of a damaged memory; exit code 1 where something was lost."""
+    if remote(path):
+        rule = "must be that of a file: restore a backup of the database"
+        raise InvalidValue("address", shown(path), rule)
+    again = _command("repair", path)
+    with (
+        said(),
+        interruptible(f"nothing of the damaged memory was deleted; to go on: {again}"),
+        work_display("reading the memory") as progress,
+    ):
+        found = save_whole(path, progress)
+    if not found:
+        say("sound: there is nothing to repair")
+        return
+    *wrong, kept = found
+    with opened(path, readonly=True) as memory:
+        list_findings(wrong, ids_of(memory, wrong), "mended")
+        whole = sum(1 for _ in memory.catalogue())
+    lost = sum(one.lost for one in wrong)
+    loss = (
+        f"{lost} of the above {'is' if lost == 1 else 'are'} lost" if lost else "nothing was lost"
+    )
+    say(f"repaired: {many(whole, 'episode')} in it, each one whole; {loss}")
+    say(kept.what)
+    if lost:
+        raise typer.Exit(1)
+
+
+def vacuum(path: Address) -> None:
+    """Give back free space, and drop what nothing uses any more."""
+    with (
+        interruptible("no episode was touched; run it again to finish"),
+        opened(path) as memory,
+    ):
+        before = memory.size()
+        with work_display("vacuum") as progress:
+            memory.vacuum(progress)
+        after = memory.size()
+    say(f"{many(before.states - after.states, 'state')} dropped that nothing used")
+    if before.bytes is not None and after.bytes is not None:
+        say(f"{in_bytes(before.bytes)} before, {in_bytes(after.bytes)} after")
+
+
+def _counts(done: Imported) -> str:
+    return f"{many(done.stored, 'episode')} stored, {done.skipped:,} skipped: there already"
+
+
+def _again(*words: str) -> Callable[[], str]:
+    command = _command(*words)
+    return lambda: f"each episode is stored whole or not at all; to complete it: {command}"
+
+
+def _command(*words: str) -> str:
+    return shlex.join(["jitrl", "memory", *words])

@@ -1,0 +1,152 @@
+"""What the tests of `jitrl memory` share: the command line, and a memory of three runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from jitrl.cli import main
+from jitrl.memory import SqliteMemory
+from jitrl.records import Episode, State, Step
+
+Outcome = tuple[int, str, str]
+Cli = Callable[..., Outcome]
+DAY = 86_400.0
+NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
+
+
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+) -> Cli:
+    """Return what calls `jitrl memory` in a folder, without a terminal: (code, stdout, stderr)."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(folder)
+
+    def call(*words: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["jitrl", "memory", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def complaint(outcome: Outcome, code: int) -> str:
+    """Return the one line of a failure, checked to be one line and to be ours."""
+    assert outcome[0] == code, outcome
+    assert outcome[2].startswith("jitrl: ")
+    assert outcome[2].count("\n") == 1
+    return outcome[2]
+
+
+def told(outcome: Outcome):
+    """Return what a command with --json said."""
+    assert (outcome[0], outcome[2]) == (0, ""), outcome
+    return json.loads(outcome[1])
+
+
+def ids(outcome: Outcome) -> list[str]:
+    return [entry["id"] for entry in told(outcome)]
+
+
+def step(t: int, room: str, reward: float = 0.0, action: str = "go east") -> Step:
+    policy = {action: 0.5, "wait": 0.5}
+    state = State(room=f"You stand in {room} number {t} of the old house.", inventory="a lamp")
+    return Step(state, action, reward, -0.7, policy, policy, False, "default", 0)
+
+
+def episode(id: str, run: str, *steps: Step, task: str = "house", **provenance: str) -> Episode:
+    return Episode(
+        id,
+        task,
+        steps or (step(0, "hall"), step(1, "hall", 1.0)),
+        True,
+        None,
+        {"run": run, **provenance},
+    )
+
+
+EPISODES = (
+    episode("a-0", "a"),
+    episode("a-1", "a", step(0, "cellar"), step(1, "cellar", -2.0, "open the red door")),
+    episode("b-0", "b", task="garden"),
+    episode("c-0", "c", source="team C"),
+)
+
+
+def fill(path: Path | str, episodes: tuple[Episode, ...] = EPISODES) -> None:
+    """Store episodes, one a day from 24 November 2026 on."""
+    days = iter(range(len(episodes)))
+    with closing(SqliteMemory(path, clock=lambda: NOON + DAY * next(days))) as memory:
+        for one in episodes:
+            memory.append(one)
+
+
+def present(path: Path | str) -> list[str]:
+    with closing(SqliteMemory(path, readonly=True)) as memory:
+        return [one.id for one in memory.episodes()]
+
+
+class Terminal:
+    """A command of `jitrl memory` on a terminal of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
+        self.process, self._screen = process, screen
+        self.seen = b""
+
+    def until(self, text: str) -> None:
+        """Read on until a text is on the screen."""
+        while text.encode() not in self.seen:
+            read = self._read()
+            assert read, self.seen
+            self.seen += read
+
+    def type(self, keys: str) -> None:
+        os.write(self._screen, keys.encode())
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self) -> tuple[int, str]:
+        """Return (exit code, all that was on the screen)."""
+        while read := self._read():
+            self.seen += read
+        return self.process.wait(60), self.seen.decode()
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._screen, 65536)
+        except OSError:  # the other side is closed
+            return b""
+
+
+@contextmanager
+def terminal(folder: Path, *words: object) -> Iterator[Terminal]:
+    screen, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jitrl.cli", "memory", *map(str, words)],
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whatever started us
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, screen)
+    finally:
+        process.kill()
+        process.wait(60)
+        os.close(screen)
