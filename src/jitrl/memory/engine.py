@@ -63,6 +63,7 @@ class Engine:
         self._states: Recent[int, State] = Recent(_STATES)
         self._heads: Recent[int, Head] = Recent(_HEADS)
         self._counts = np.zeros(0, dtype=np.int32)
+        self._retired = False
 
     # --- reading
 
@@ -181,13 +182,17 @@ class Engine:
 
     def states(self, rows: Iterable[int]) -> dict[int, State]:
         """Return the states of rows; what is gone from the memory is missing."""
-        numbers = {row: self._number(row) for row in rows}
+        with self.lock:
+            numbers = {row: self._number(row) for row in rows}
         held = {n: self._states[n] for n in numbers.values() if n in self._states}
         missing = {n for n in numbers.values() if n not in held}
         if missing:
             for number, state in self.memory.states(missing).items():
                 held[number] = self._states[number] = state
-        return {row: held[number] for row, number in numbers.items() if number in held}
+        found = {row: held[number] for row, number in numbers.items() if number in held}
+        if self._retired:  # numbers may have been used again
+            found = {row: state for row, state in found.items() if self._has(row, state)}
+        return found
 
     def heads(self, numbers: Iterable[int]) -> dict[int, Head]:
         """Return where episodes come from; what is gone from the memory is missing."""
@@ -198,12 +203,31 @@ class Engine:
                 held[number] = self._heads[number] = head
         return held
 
+    def retire(self) -> None:
+        """Something was deleted from the memory: serve old views, with what is still there."""
+        with self.lock:
+            self._retired = True
+            self._states.clear()
+            self._heads.clear()
+
     def _number(self, row: int) -> int:
         """Return the memory's number of a row's state."""
         for part in self.parts:
             if row < part.end:
                 return int(part.numbers[row - part.base])
         return self.tail.number(row)
+
+    def _has(self, row: int, state: State) -> bool:
+        """Say whether a row was made of this state."""
+        with self.lock:
+            parts: list[Searched] = [*self.parts, self.tail]
+            part = next(part for part in parts if row < part.end)
+            held = {
+                name: int(texts.digests[texts.column[row - part.base]])
+                for name, texts in part.fields.items()
+                if texts.column[row - part.base] >= 0
+            }
+        return held == {name: self.features.digest(text) for name, text in state.items()}
 
 
 class _Alive:

@@ -68,9 +68,14 @@ class Folder:
         cut = sorted((field.name, field.n, field.multiset) for field in fields)
         meant = json.dumps([_VERSION, cut, UNNAMED.n, UNNAMED.multiset])
         self.path = Path(beside) / sha256(meant.encode()).hexdigest()[:16]
+        self._pid = os.getpid()
         self._lock: int | None = None
         self._refused = False
         self._saved: tuple[int, list[str | None]] | None = None  # revision and parts
+
+    def __del__(self) -> None:
+        if getattr(self, "_lock", None) is not None:
+            self.release()
 
     # --- reading
 
@@ -182,7 +187,8 @@ class Folder:
     def release(self) -> None:
         """Let others write."""
         if self._lock is not None:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            if self._pid == os.getpid():  # a fork shares the lock, and must not end it
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
         self._lock = None
 

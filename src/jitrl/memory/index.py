@@ -111,21 +111,21 @@ class Index:
                 before = self._memory.pulse()
                 anew = self._catch_up(before)
                 after = self._memory.pulse()
-                if anew is None or (before.epoch, before.revision) != (after.epoch, after.revision):
-                    continue  # others wrote meanwhile
-                engine = self._engine
-                assert engine is not None
-                if engine.evidence.known == after.episodes:
-                    break
-                if anew:
-                    raise NotAMemory(
-                        f"the memory counts {after.episodes} episodes and tells of "
-                        f"{engine.evidence.known}: it is damaged, repair it or restore a copy"
-                    )
-                self._engine, self._distrust = None, True
+                whole = anew is not None and before.epoch == after.epoch
+                if whole and before.revision == after.revision:  # else: others wrote meanwhile
+                    if self.episodes == after.episodes:
+                        break
+                    if anew:
+                        raise NotAMemory(
+                            f"the memory counts {after.episodes} episodes and tells of "
+                            f"{self.episodes}: it is damaged, repair it or restore a copy"
+                        )
+                    self._distrust, whole = True, False
             engine = self._engine
-            if engine is None or engine.epoch != after.epoch:
-                raise MemoryUnavailable("the memory changes all the time: try again")
+            if engine is None or not whole:
+                raise MemoryUnavailable(
+                    "the memory changes all the time, or is damaged: try again, or repair it"
+                )
             if self._upkeep is not None:
                 self._upkeep.begin()
             return View(engine, engine.moment(), self._usable)
@@ -154,10 +154,7 @@ class Index:
     def _catch_up(self, pulse: Pulse) -> bool | None:
         """Read up to a pulse; say whether that was from the beginning, None for try again."""
         engine = self._engine
-        if engine is not None and self._outdated(engine, pulse):
-            self._distrust = engine.epoch == pulse.epoch
-            engine = None
-        if engine is None:
+        if engine is None or self._outdated(engine, pulse):
             engine = self._begin(pulse)
         anew = engine.revision == 0
         try:
@@ -167,22 +164,24 @@ class Index:
             return None
         except Stale as error:
             log.warning("an index is built anew: %s", error)
-            self._engine, self._distrust = None, True
+            self._distrust = True
             return None
         return anew
 
     def _outdated(self, engine: Engine, pulse: Pulse) -> bool:
-        wasted = engine.evidence.wasted
-        return (
-            engine.epoch != pulse.epoch
-            or engine.revision > pulse.revision
-            or (wasted > _WASTED and wasted * len(engine.evidence.rows) > _WASTED_STEPS)
-        )
+        if engine.epoch != pulse.epoch:
+            return True
+        steps, wasted = len(engine.evidence.rows), engine.evidence.wasted
+        if engine.revision > pulse.revision or (wasted > _WASTED and steps > _WASTED_STEPS):
+            self._distrust = True
+        return self._distrust
 
     def _begin(self, pulse: Pulse) -> Engine:
         """Return an engine to go on with: what was saved, or an empty one."""
         if self._upkeep is not None:
             self._upkeep.stop()
+        if self._engine is not None:
+            self._engine.retire()
         if self._folder is None and self._memory.beside is not None:
             self._folder = Folder(self._memory.beside, self._fields)
         engine = None if self._folder is None else self._saved(self._folder, pulse)

@@ -176,8 +176,8 @@ class _Search:
                 return False  # every row lacks it
             if need <= 0.0 and not field.exact:
                 continue
-            weight = math.inf if field.exact else need * len(self._asked.hashes(field))
-            wanted.append((-weight, len(wanted), field, need))
+            promise = math.inf if field.exact else need * len(self._asked.state[field.name])
+            wanted.append((-promise, len(wanted), field, need))
         best: tuple[Ints32, Floats, int] | None = None
         for _, _, field, need in sorted(wanted):
             texts = self._part.fields[field.name]
@@ -386,6 +386,8 @@ class _Search:
         return result
 
     def _jaccard(self, field: Field, texts: Texts, numbers: Ints32) -> Floats:
+        if not len(numbers):
+            return np.zeros(0)
         common = self._kernels.overlaps(
             numbers, texts.starts, texts.features, self._find(field, texts), texts.mark()
         )
