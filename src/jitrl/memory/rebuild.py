@@ -71,7 +71,8 @@ class Rebuild:
         return replace(line, quarantined=line.quarantined or _LOST_CHANGE)
 
     def _store(self, whole: Whole, line: Line) -> None:
-        if not directory.number_of(self.db, IDS, rows.digest_of(line.id), line.number)[1]:
+        key = rows.digest_of(line.id)
+        if directory.add(self.db, IDS, [key], line.number)[key] != line.number:
             what = f"episode {line.number} ({line.id!r}): another one has this id"
             self._find(what, line.number, lost=True)
             return
@@ -79,7 +80,7 @@ class Rebuild:
             if number not in self._states:
                 self._states.add(number)
                 self._insert("states", (number, stored))
-                directory.number_of(self.db, STATES, rows.digest_of(stored), number)
+                directory.add(self.db, STATES, [rows.digest_of(stored)], number)
         tables.put_steps(self.db, line.number, whole.steps)
         tables.put_line(self.db, line)
         self._stored.add(line.number)

@@ -228,6 +228,10 @@ class Salvage:
         """Execute a statement once for each."""
         self._db.executemany(query, rows)
 
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        """Answer a query once for each."""
+        return [self.execute(query, values) for values in rows]
+
 
 def _choices(held: list[list[Row]]) -> Iterator[list[Row]]:
     """Iterate over ways to choose one of each: all of them, or else the first and the last."""

@@ -43,6 +43,10 @@ class Transaction:
         """Execute a statement once for each row of values."""
         self._db.executemany(query, rows)
 
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        """Return the rows that a statement gives for each row of values."""
+        return [self._db.execute(query, values).fetchall() for values in rows]
+
 
 def _tables() -> dict[str, str]:
     """Return the tables and how SQLite remembers them."""

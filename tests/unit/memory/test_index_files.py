@@ -15,7 +15,7 @@ from jitrl.memory import Cap, Index, Selection, columns, engine
 from jitrl.records import State
 from jitrl.similarity import Field
 
-WORDS = "a b c d e f g h".split()
+WORDS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 
 
 class CountingMemory(PlainMemory):
