@@ -29,7 +29,7 @@ from jitrl.live import LiveEpisode
 from jitrl.memory import Cut, Index, Memory, View
 from jitrl.memory import open as open_memory
 from jitrl.memory.redaction import DEFAULT, Redaction
-from jitrl.memory.sqlite import Durability
+from jitrl.memory.sql.sqlite import Durability
 from jitrl.presets import Preset, Ramp
 from jitrl.presets import preset as find_preset
 from jitrl.records import Episode, Experience, State

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jitrl.cli import main
-from jitrl.memory.sqlite_file import SCHEMA_VERSION
+from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 
 PLUGIN = Path(__file__).parent / "bench" / "plugin"
 SHORT = ("--episodes", "3", "--steps", "8")

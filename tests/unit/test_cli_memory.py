@@ -11,7 +11,8 @@ import pytest
 from memory_cli_kit import EPISODES, Cli, command_line, complaint, episode, fill, ids, step, told
 
 from jitrl import Learner, State
-from jitrl.memory import Selection, SqliteMemory, codec
+from jitrl.memory import Selection, SqliteMemory
+from jitrl.memory.packs import codec
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 

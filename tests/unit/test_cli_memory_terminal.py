@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from memory_cli_kit import episode, fill, present, step, terminal
 
-from jitrl.memory import SqliteMemory, pack
+from jitrl.memory import SqliteMemory
+from jitrl.memory.packs import pack
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 

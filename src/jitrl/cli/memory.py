@@ -51,9 +51,10 @@ from jitrl.cli.screen import (
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, NotAMemory
 from jitrl.learner import Learner
-from jitrl.memory import Entry, Finding, Governed, Selection, codec
+from jitrl.memory import Entry, Finding, Governed, Selection
 from jitrl.memory.address import shown
-from jitrl.memory.folder import verify as verify_index
+from jitrl.memory.index.folder import verify as verify_index
+from jitrl.memory.packs import codec
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns

@@ -27,10 +27,10 @@ from jitrl.cli.screen import console, facts, in_bytes, many, said, say, tell
 from jitrl.errors import BadPack, InvalidValue
 from jitrl.memory import Selection
 from jitrl.memory.address import remote, shown
-from jitrl.memory.merge import Imported
-from jitrl.memory.merge import merge as add_all
-from jitrl.memory.pack import Limits, import_pack
-from jitrl.memory.pack import export as write_pack
+from jitrl.memory.packs.merge import Imported
+from jitrl.memory.packs.merge import merge as add_all
+from jitrl.memory.packs.pack import Limits, import_pack
+from jitrl.memory.packs.pack import export as write_pack
 from jitrl.memory.repair import repair as save_whole
 
 Pack = Annotated[Path, typer.Argument(help="The file.")]

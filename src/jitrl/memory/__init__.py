@@ -19,7 +19,7 @@ from jitrl.memory.contract import (
 from jitrl.memory.index import Cut, Index, ReturnsRule, View
 from jitrl.memory.opening import open
 from jitrl.memory.redaction import Redaction
-from jitrl.memory.sqlite import SqliteMemory
+from jitrl.memory.sql.sqlite import SqliteMemory
 
 __all__ = [
     "Cap",

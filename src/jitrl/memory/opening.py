@@ -9,7 +9,7 @@ from collections.abc import Callable
 from jitrl.memory.address import remote
 from jitrl.memory.contract import Governed
 from jitrl.memory.redaction import DEFAULT, Redaction
-from jitrl.memory.sqlite import Durability, SqliteMemory
+from jitrl.memory.sql.sqlite import Durability, SqliteMemory
 
 
 def open(
@@ -23,14 +23,14 @@ def open(
     """Open the memory at an address; close it in the end.
 
     address  path of a file, created if it is missing; postgresql://user@host/database (see
-             `jitrl.memory.postgres.PostgresMemory`, which needs the extra `postgres`); None for a
-             memory in RAM
+             `jitrl.memory.sql.postgres.PostgresMemory`, which needs the extra `postgres`); None
+             for a memory in RAM
 
     The rest is as for `jitrl.memory.SqliteMemory`. Raises NotAMemory, NewerMemory,
     MemoryUnavailable or MissingExtra.
     """
     if remote(address):
-        from jitrl.memory.postgres import PostgresMemory
+        from jitrl.memory.sql.postgres import PostgresMemory
 
         return PostgresMemory(
             address, durability=durability, readonly=readonly, clock=clock, redaction=redaction

@@ -9,7 +9,7 @@ from hashlib import sha256
 from hypothesis import strategies as st
 from plain_memory import PlainMemory
 
-from jitrl.memory import codec
+from jitrl.memory.packs import codec
 from jitrl.records import Episode, State, Step
 
 texts = st.text(max_size=8) | st.sampled_from(

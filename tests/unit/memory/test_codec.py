@@ -12,7 +12,7 @@ from pack_kit import episodes, finite
 from sqlite_kit import episode, step
 
 from jitrl.errors import InvalidValue
-from jitrl.memory.codec import dumps, loads
+from jitrl.memory.packs.codec import dumps, loads
 from jitrl.records import State
 
 

@@ -12,8 +12,9 @@ from index_kit import ALL, RETURNS, ROOM, by_definition, by_index, episode, fill
 from plain_memory import PlainMemory
 
 from jitrl.errors import InvalidValue, MemoryUnavailable, MissingExtra, NotAMemory
-from jitrl.memory import Cut, Index, engine, kernels, upkeep
+from jitrl.memory import Cut, Index
 from jitrl.memory.contract import Pulse
+from jitrl.memory.index import engine, kernels, upkeep
 from jitrl.records import State
 from jitrl.similarity import Field, words
 
@@ -251,7 +252,7 @@ def test_a_wrong_back_end_is_named():
 
 
 def test_numba_that_is_wanted_and_missing_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "jitrl.memory.fast", None)
+    monkeypatch.setitem(sys.modules, "jitrl.memory.index.fast", None)
     with pytest.raises(MissingExtra, match=r"pip install 'jitrl\[fast\]'"):
         Index(PlainMemory(), ROOM, RETURNS, backend="numba")
 
@@ -285,7 +286,7 @@ def test_numba_that_breaks_leaves_numpy(monkeypatch, caplog):
 
 
 def test_a_state_that_was_met_a_thousand_times_in_vain_is_passed_over(monkeypatch):
-    monkeypatch.setattr("jitrl.memory.evidence._SLOW", 5)
+    monkeypatch.setattr("jitrl.memory.index.evidence._SLOW", 5)
     memory = PlainMemory()
 
     def judged(rewards, judged):

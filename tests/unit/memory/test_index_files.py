@@ -11,7 +11,8 @@ from index_kit import ALL, RETURNS, ROOM, by_definition, by_index, episode, step
 from plain_memory import PlainMemory
 
 from jitrl.errors import MemoryUnavailable
-from jitrl.memory import Cap, Index, Selection, columns, engine
+from jitrl.memory import Cap, Index, Selection
+from jitrl.memory.index import columns, engine
 from jitrl.records import State
 from jitrl.similarity import Field
 

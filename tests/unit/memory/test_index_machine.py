@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from index_kit import RETURNS, by_definition, by_index, cuts, episode, specifications, states, step
 from plain_memory import PlainMemory
 
-from jitrl.memory import Cap, Index, Selection, engine, search, upkeep
+from jitrl.memory import Cap, Index, Selection
+from jitrl.memory.index import engine, search, upkeep
 
 
 def judged_only(rewards, judged):

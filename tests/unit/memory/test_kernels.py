@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitrl.memory.kernels import Numpy, mixed, numba
+from jitrl.memory.index.kernels import Numpy, mixed, numba
 
 NUMPY = Numpy()
 
@@ -86,7 +86,7 @@ def test_lists_are_made_and_joined_in_the_same_way(fast, draws):
 def test_lists_are_moved_block_by_block(fast, monkeypatch):
     draws = np.random.default_rng(0)
     starts, held = lists(draws, 50, 30)
-    monkeypatch.setattr("jitrl.memory.kernels.BLOCK", 17)
+    monkeypatch.setattr("jitrl.memory.index.kernels.BLOCK", 17)
     moved = []
     for kernels in (NUMPY, fast):
         at, out = starts[:-1].copy(), np.zeros(len(held), np.int32)

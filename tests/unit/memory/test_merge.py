@@ -12,7 +12,7 @@ from sqlite_kit import episode, step
 
 from jitrl.errors import InvalidValue, StoreError
 from jitrl.memory import Selection, SqliteMemory
-from jitrl.memory.merge import merge
+from jitrl.memory.packs.merge import merge
 
 some = st.lists(episodes(), max_size=5, unique_by=lambda e: e.id)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jitrl.errors import MemoryUnavailable
-from jitrl.memory import networks
-from jitrl.memory.networks import check, file_system
+from jitrl.memory.sql import networks
+from jitrl.memory.sql.networks import check, file_system
 
 ROOT = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard\n"
 NETWORKS = ["nfs", "nfs3", "nfs4", "cifs", "smbfs", "smb3", "ceph", "glusterfs", "lustre", "beegfs"]

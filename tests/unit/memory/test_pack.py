@@ -19,7 +19,7 @@ from sqlite_kit import episode, forked, names, step
 
 from jitrl.errors import BadPack, InvalidValue, StoreError
 from jitrl.memory import Selection, SqliteMemory
-from jitrl.memory.pack import Limits, export, import_pack
+from jitrl.memory.packs.pack import Limits, export, import_pack
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.records import State
 from jitrl.trust import source_of

@@ -19,7 +19,7 @@ from sqlite_kit import episode, names, step
 
 from jitrl.errors import BadPack
 from jitrl.memory import SqliteMemory
-from jitrl.memory.pack import Limits, import_pack
+from jitrl.memory.packs.pack import Limits, import_pack
 from jitrl.records import State
 
 A, B = episode("a", step(0)), episode("b", step(1))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jitrl.memory import wal
-from jitrl.memory.pages import images
+from jitrl.memory.repair.pages import images
+from jitrl.memory.sql import wal
 
 VALUES = (
     st.none()

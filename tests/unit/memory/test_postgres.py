@@ -13,7 +13,7 @@ from sqlite_kit import episode, forked, step
 import jitrl.memory
 from jitrl.errors import InvalidValue, MemoryUnavailable, NotAMemory
 from jitrl.memory import Selection
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 from jitrl.records import State
 from jitrl.testing import check_governance, check_store
 

@@ -11,7 +11,7 @@ from sqlite_kit import episode, step
 
 from jitrl.errors import MemoryUnavailable
 from jitrl.memory import Selection
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 from jitrl.records import State
 
 SECRET = "swordfish-4711"

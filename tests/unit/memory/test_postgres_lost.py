@@ -12,7 +12,7 @@ from sqlite_kit import episode, step
 
 from jitrl.errors import MemoryUnavailable, NotAMemory
 from jitrl.memory import Cap, Selection
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 from jitrl.records import State
 
 BACKENDS = (

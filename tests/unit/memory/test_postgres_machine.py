@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from store_machine import StoreMachine
 
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 
 _COUNT = itertools.count()
 

@@ -15,7 +15,7 @@ from sqlite_kit import episode, forked
 import jitrl.memory
 from jitrl.errors import MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.memory import Selection, address
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 
 SECRET = "hush-hush"
 

@@ -10,7 +10,7 @@ import pytest
 from sqlite_kit import episode, forked, step
 
 from jitrl.learner import Learner
-from jitrl.memory.postgres import PostgresMemory
+from jitrl.memory.sql.postgres import PostgresMemory
 from jitrl.records import Candidate, State
 
 WRITERS, EACH = 6, 15

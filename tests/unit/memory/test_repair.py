@@ -21,8 +21,9 @@ from damage_kit import (
 )
 from index_kit import ALL, RETURNS, ROOM, by_definition, by_index
 
-from jitrl.memory import Index, SqliteMemory, wal
+from jitrl.memory import Index, SqliteMemory
 from jitrl.memory.repair import repair
+from jitrl.memory.sql import wal
 from jitrl.records import State
 
 __all__ = ["quick"]

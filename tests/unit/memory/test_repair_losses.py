@@ -25,8 +25,9 @@ from faults_kit import library, preloaded, unreadable
 from sqlite_kit import episode, names, step
 
 from jitrl.errors import MemoryUnavailable, NewerMemory, NotAMemory
-from jitrl.memory import Selection, SqliteMemory, swap, wal
+from jitrl.memory import Selection, SqliteMemory
 from jitrl.memory.repair import repair
+from jitrl.memory.sql import swap, wal
 from jitrl.records import State
 
 __all__ = ["quick"]

@@ -20,8 +20,8 @@ from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import InvalidValue, JitrlError, MemoryUnavailable
 from jitrl.memory import SqliteMemory
-from jitrl.memory.schema import TABLES
-from jitrl.memory.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+from jitrl.memory.sql.schema import TABLES
+from jitrl.memory.sql.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from jitrl.records import Episode, State, Step
 
 

@@ -12,7 +12,7 @@ from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory, StoreError
 from jitrl.memory import Cap, Selection, SqliteMemory
-from jitrl.memory.sqlite_file import SCHEMA_VERSION
+from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 from jitrl.records import State
 
 FLIPS = 120

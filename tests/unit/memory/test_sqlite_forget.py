@@ -9,7 +9,8 @@ import pytest
 from sqlite_kit import episode, names, step
 
 from jitrl.errors import MemoryUnavailable
-from jitrl.memory import Cap, Finding, Selection, SqliteMemory, sqlite
+from jitrl.memory import Cap, Finding, Selection, SqliteMemory
+from jitrl.memory.sql import sqlite
 from jitrl.records import State
 
 SECRET = "swordfish-4711"

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from jitrl.memory.sqlite import _long
+from jitrl.memory.sql.sqlite import _long
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 

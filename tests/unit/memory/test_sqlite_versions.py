@@ -24,7 +24,7 @@ from sqlite_kit import forked, sql
 import jitrl
 from jitrl.errors import MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.memory import Cap, Selection, Snapshot, SqliteMemory
-from jitrl.memory.sqlite_file import SCHEMA_VERSION
+from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 from jitrl.records import Episode, State, Step
 
 GOLDEN = Path(__file__).parent / "golden"

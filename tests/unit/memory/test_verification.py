@@ -9,7 +9,8 @@ import pytest
 from sqlite_kit import episode, step
 
 from jitrl.errors import JitrlError
-from jitrl.memory import Finding, Selection, SqliteMemory, directory, rows, tables
+from jitrl.memory import Finding, Selection, SqliteMemory
+from jitrl.memory.sql import directory, rows, tables
 from jitrl.records import State
 
 

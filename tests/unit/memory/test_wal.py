@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from jitrl.errors import NotAMemory
-from jitrl.memory import wal
+from jitrl.memory.sql import wal
 
 ROWS = 60
 FRAME = 24 + 4096

@@ -1,0 +1,1 @@
+"""Episodes on their way from one memory to another: packs, and merging."""

@@ -1,0 +1,163 @@
+"""The file of an embedded memory: what is at a path, how it is created, how it is opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from jitrl.errors import MemoryUnavailable, NotAMemory
+from jitrl.memory.sql import networks, schema, swap, tables, wal
+from jitrl.memory.sql.rows import Row, Value
+
+APPLICATION_ID = 0x4A497452  # "JItR", in the file's header
+SCHEMA_VERSION = 3  # 1 had no `judged`, 2 no seals
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP)
+_SMALLEST = 512  # bytes of a database that is not empty
+_TYPES = {
+    "integer": "INTEGER",
+    "real": "REAL",
+    "text": "TEXT",
+    "bytes": "BLOB",
+    "clustered": " WITHOUT ROWID",
+}
+_SCHEMA = schema.SCHEMA.strip().format_map(_TYPES).split(";\n")
+
+
+class Transaction:
+    """SQL on a connection (`jitrl.memory.sql.schema.Sql`)."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def execute(self, query: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Return the rows that a statement gives."""
+        return self._db.execute(query, values).fetchall()
+
+    def many(self, query: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Execute a statement once for each row of values."""
+        self._db.executemany(query, rows)
+
+    def each(self, query: str, rows: Iterable[Sequence[Value]]) -> list[list[Row]]:
+        """Return the rows that a statement gives for each row of values."""
+        return [self._db.execute(query, values).fetchall() for values in rows]
+
+
+def _tables() -> dict[str, str]:
+    """Return the tables and how SQLite remembers them."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for statement in _SCHEMA:
+            db.execute(statement)
+        return dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+
+
+TABLES = _tables()
+"""The statement that made each table, as SQLite remembers it."""
+
+
+def make(db: sqlite3.Connection) -> None:
+    """Create an empty memory in a database."""
+    for statement in _SCHEMA:
+        db.execute(statement)
+    tables.create(Transaction(db), uuid.uuid4().hex, uuid.uuid4().hex)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def open_database(target: str, wait: float) -> sqlite3.Connection:
+    """Open a database without reading it; autocommit, so that transactions are ours alone.
+
+    wait  seconds for which a lock is waited for
+    """
+    return sqlite3.connect(
+        target, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+    )
+
+
+def connect(path: str | None, *, readonly: bool, power: bool, wait: float) -> sqlite3.Connection:
+    """Open the memory at a path, created if it is missing; None: an empty database in RAM.
+
+    power  what is written must survive a power failure
+    wait   seconds for which a lock is waited for
+    """
+    if path is None:
+        return open_database(":memory:", wait)
+    if "\0" in path:
+        raise MemoryUnavailable(f"memory {path!r} cannot be a path: leave out the NUL character")
+    try:
+        return open_database(_target(Path(path), readonly, power), wait)
+    except OSError as error:
+        raise MemoryUnavailable(f"memory {path!r}: {error.strerror}: check the path") from error
+
+
+def _target(path: Path, readonly: bool, power: bool) -> str:
+    """Return the address of the file for SQLite, after a look at what is there."""
+    folder = path.absolute().parent
+    if readonly and not path.exists():
+        raise MemoryUnavailable(f"no memory at {str(path)!r}: check the path")
+    if not folder.is_dir():
+        raise MemoryUnavailable(f"the folder of memory {str(path)!r} does not exist: create it")
+    if path.exists() and not path.is_file():
+        raise MemoryUnavailable(f"memory {str(path)!r} is a folder or a device: name a file")
+    networks.check(path)
+    swap.check(path)
+    if not path.exists():
+        _create(path, power)
+    size = path.stat().st_size
+    if not size:
+        raise NotAMemory(f"memory {str(path)!r} is empty: delete it to begin a new memory")
+    if size < _SMALLEST:
+        raise NotAMemory(no_memory(repr(str(path)), "too short"))  # SQLite overwrites one byte
+    if not readonly and not os.access(path, os.W_OK):
+        raise MemoryUnavailable(
+            f"memory {str(path)!r} is read-only: make it writable, or open it frozen"
+        )
+    wal.check(path, power=power)
+    target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
+    log = path.with_name(f"{path.name}-wal")
+    if readonly and not os.access(folder, os.W_OK) and not log.exists():
+        target += "&immutable=1"  # no place for the shared-memory file of WAL mode
+    return target
+
+
+def _create(path: Path, power: bool) -> None:
+    """Create the file, whole or not at all: it gets its name when everything is in it."""
+    with closing(open_database(":memory:", 0.0)) as db:
+        make(db)
+        content = bytearray(db.serialize())
+    content[18:20] = b"\2\2"  # in WAL mode
+    new = path.absolute().parent / f".jitrl-{uuid.uuid4().hex}"
+    try:
+        with new.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster
+            os.link(new, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        raise MemoryUnavailable(
+            f"memory {str(path)!r}: its file system knows no hard links: choose another folder"
+        ) from error
+    finally:
+        new.unlink(missing_ok=True)
+    if power:
+        folder = os.open(new.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def no_memory(name: str, what: str) -> str:
+    """Return the message for what is none."""
+    return (
+        f"{name} is not a memory of jitrl, or it is damaged ({what}): "
+        "name another path, or restore a copy"
+    )
