@@ -1,12 +1,12 @@
 """The memory: the only thing that learns. Episodes are stored whole, and retrieved by state.
 
-    contract   what a memory is: record, what an index reads, governance
-    sql/       the system of record, in SQLite or PostgreSQL
-    index/     the nearest states, exactly: derived from the record, kept beside it
-    packs/     from one memory to another: packs, merging
-    repair/    what is whole of a damaged file
-    redaction  secrets, before anything is written
-    opening    a memory by its address
+contract   what a memory is: record, what an index reads, governance
+sql/       the system of record, in SQLite or PostgreSQL
+index/     the nearest states, exactly: derived from the record, kept beside it
+packs/     from one memory to another: packs, merging
+repair/    what is whole of a damaged file
+redaction  secrets, before anything is written
+opening    a memory by its address
 """
 
 from __future__ import annotations

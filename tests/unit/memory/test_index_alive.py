@@ -160,6 +160,7 @@ def test_a_join_that_fails_is_told_and_harms_nothing(monkeypatch, caplog):
         assert len(tried) == before  # not tried again before something has changed
     assert parts > 1
     memory.append(episode("more", *(step(state(draws, ROOM)) for _ in range(20))))
+    index.refresh()
     memory.append(episode("more still", step(state(draws, ROOM))))
     index.refresh()
     index._upkeep.wait()

@@ -63,6 +63,10 @@ def files(memory):
     return {path.name: path for path in folder.iterdir()}
 
 
+def flipped(raw, place, bit=0):
+    return raw[:place] + bytes([raw[place] ^ (1 << bit)]) + raw[place + 1 :]
+
+
 def manifest(memory):
     return files(memory)["manifest"]
 
@@ -130,9 +134,11 @@ def test_what_changed_later_is_saved_and_read_again(memory, change):
 
 def test_specifications_that_cut_texts_alike_share_a_folder_and_others_do_not(memory):
     fields = [Field("room", weight=0.3, minimum=0.2)]
-    assert answers(memory, fields) == expected(memory, fields)
+    with closing(Index(memory, fields, RETURNS)) as index:
+        view = index.refresh()
+        assert memory.read == 0
+        assert asked(view) == expected(memory, fields)
     assert len(list(memory.beside.iterdir())) == 1
-    assert memory.read == 0
     fields = [Field("room", n=2)]
     assert answers(memory, fields) == expected(memory, fields)
     assert len(list(memory.beside.iterdir())) == 2
@@ -162,7 +168,7 @@ def test_damage_costs_time_and_never_answers(memory, caplog, name, what):
     else:
         path.write_bytes(
             {
-                "flip": raw[:-70] + bytes([raw[-70] ^ 1]) + raw[-69:],
+                "flip": flipped(raw, len(raw.rstrip(b"\0")) - 1),
                 "cut": raw[:-1],
                 "empty": b"",
                 "swap": b"something else",
@@ -177,20 +183,28 @@ def test_damage_costs_time_and_never_answers(memory, caplog, name, what):
     assert memory.read < 40  # it was saved again
 
 
-def test_every_flipped_bit_of_a_file_is_noticed(tmp_path):
+def test_a_flipped_bit_of_a_file_is_noticed_or_changes_nothing(tmp_path):
     numbers = columns.np.arange(5)
     path = tmp_path / "file"
     columns.write(path, {"a": 1}, {"n": numbers, "none": numbers[:0]})
     meta, arrays = columns.read(path)
     assert (meta, arrays["n"].tolist(), arrays["none"].tolist()) == ({"a": 1}, [*range(5)], [])
     raw = path.read_bytes()
-    header = raw.index(b"}") + 1
-    meaningful = [*range(header), *range(len(raw) - 64, len(raw) - 64 + numbers.nbytes)]
-    for place in meaningful:
+    harmless = 0
+    for place in range(len(raw)):
         for bit in range(8):
-            path.write_bytes(raw[:place] + bytes([raw[place] ^ (1 << bit)]) + raw[place + 1 :])
-            with pytest.raises(columns.Damaged):
-                columns.read(path)
+            path.write_bytes(flipped(raw, place, bit))
+            try:
+                meta, arrays = columns.read(path)
+            except columns.Damaged:
+                continue
+            harmless += 1  # padding, or how a number is written
+            assert (meta, arrays["n"].tolist(), arrays["none"].tolist()) == (
+                {"a": 1},
+                [*range(5)],
+                [],
+            )
+    assert harmless < 8 * 128
     for length in range(len(raw)):
         path.write_bytes(raw[:length])
         with pytest.raises(columns.Damaged):

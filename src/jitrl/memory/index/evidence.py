@@ -167,7 +167,8 @@ class Evidence:
         self._gone_steps += len(rows) * (status == GONE)
         self._evidence += int(live.sum())
         self._linked += len(rows)
-        held = self.value.data, self.live.data, self._previous.data
+        if any(array.full(len(rows)) for array in (self.value, self.live, self._previous)):
+            self._last.own()  # who holds the old ones must not be led beyond their ends
         self.actions.extend(actions)
         self.rewards.extend(rewards)
         self.judged.extend(judged)
@@ -175,11 +176,6 @@ class Evidence:
         self.live.extend(live)
         self._chained.grow(len(rows), 1)
         self._link(rows)
-        if any(a is not b for a, b in zip(held, self._arrays(), strict=True)):
-            self._last.own()  # who holds the old ones must not be led beyond their ends
-
-    def _arrays(self) -> tuple[object, ...]:
-        return self.value.data, self.live.data, self._previous.data
 
     def _link(self, rows: Ints) -> None:
         """Link the steps that were appended just now."""

@@ -121,7 +121,7 @@ class Folder:
     def _manifest(self) -> dict[str, Any] | None:
         try:
             raw = (self.path / "manifest").read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         crc, _, body = raw.partition(b"\n")
         if crc != b"%08x" % zlib.crc32(body):

@@ -38,12 +38,16 @@ class Growing(Generic[Kind]):
     def grow(self, count: int, value: float = 0) -> None:
         """Append an item so many times."""
         length = self._length + count
-        if length > len(self.data):
+        if self.full(count):
             data = np.zeros(max(length, len(self.data) * 3 // 2), dtype=self.data.dtype)
             data[: self._length] = self.items
             self.data = data
         self.data[self._length : length] = value
         self._length = length
+
+    def full(self, count: int) -> bool:
+        """Say whether there is no room for so many more: `data` would be replaced."""
+        return self._length + count > len(self.data)
 
     def own(self) -> None:
         """Go on with a copy: whoever holds `data` keeps it as it is."""

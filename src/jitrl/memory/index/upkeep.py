@@ -30,7 +30,7 @@ class Upkeep:
         self._folder = folder
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._failed: list[int] = []  # the parts with which something failed: not tried again
+        self._failed: list[int] | None = None  # with these parts something failed: not tried again
 
     def begin(self) -> None:
         """See to it that what is to be done is done, by and by."""
