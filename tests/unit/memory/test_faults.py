@@ -190,7 +190,7 @@ def part_index(fresh, work, *kinds):
             with opened(folder) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
                 true = by_definition(memory.episodes(), ROOM, asked, ALL)
                 assert by_index(index.refresh(), asked, ALL) == true
-                assert len(true) >= 9
+                assert len(true) >= 7  # those with a word in common
 
     rounds(fresh, work, act, check, kinds)
 
