@@ -27,20 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jitrl.errors import JitrlError
-from jitrl.memory import Governed, Selection, SqliteMemory
+from jitrl.memory import Governed, Selection
+from jitrl.memory import open as open_memory
 from jitrl.records import Episode, State, Step
 
 STEPS = 4
 CHECK_EVERY = 25  # kills
-
-
-def opened(address: str, durability: str) -> Governed:
-    """Open a memory by its address."""
-    if address.startswith("postgres"):
-        from jitrl.memory.opening import open as open_memory
-
-        return open_memory(address, durability=durability)
-    return SqliteMemory(address, durability="power" if durability == "power" else "process")
 
 
 def made(id: str) -> Episode:
@@ -70,7 +62,7 @@ def write(address: str, durability: str, name: str, seed: int, tell: Callable[[s
     """Work for ever; "do WHAT ID" is told before, "done WHAT ID" after it was acknowledged."""
     rng = random.Random(seed)
     mine: list[str] = []
-    with closing(opened(address, durability)) as memory:
+    with closing(open_memory(address, durability=durability)) as memory:
         for i in range(10**9):
             what = rng.choices(
                 ("append", "judge", "quarantine", "forget", "snapshot"), (12, 2, 1, 1, 0.5)
@@ -215,7 +207,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(given: argparse.Namespace, address: str) -> int:
     rng, truth, start = random.Random(given.seed), Truth(), time.monotonic()
-    with closing(opened(address, given.durability)) as memory:
+    with closing(open_memory(address, durability=given.durability)) as memory:
         if memory.pulse().episodes:
             raise SystemExit(f"{address} holds episodes already: name a new memory")
     begin = lambda i: started(address, given.durability, f"w{i}", given.seed + i)  # noqa: E731
@@ -246,7 +238,7 @@ def _run(given: argparse.Namespace, address: str) -> int:
 
 def _checked(address: str, durability: str, truth: Truth) -> list[str]:
     try:
-        with closing(opened(address, durability)) as memory:
+        with closing(open_memory(address, durability=durability)) as memory:
             found = [*truth.failures, *truth.differences(memory), *truth.torn(memory)]
             found += [finding.what for finding in memory.verify() if "vacuum" not in finding.what]
     except JitrlError as error:

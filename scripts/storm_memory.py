@@ -27,22 +27,13 @@ from pathlib import Path
 import numpy as np
 
 import jitrl
-from jitrl.memory import Governed, SqliteMemory
+from jitrl.memory import open as open_memory
 from jitrl.records import Episode, State, Step
 
 ACTIONS = ("north", "south", "take lamp", "open door")
 SAID = ("ready", "append", "begin an episode", "choose")
 Said = tuple[str, list[float]]
 """What a process tells: one of these with the seconds it took each time, or how it failed."""
-
-
-def opened(address: str, durability: str) -> Governed:
-    """Open a memory by its address."""
-    if address.startswith("postgres"):
-        from jitrl.memory.opening import open as open_memory
-
-        return open_memory(address, durability=durability)
-    return SqliteMemory(address, durability="power" if durability == "power" else "process")
 
 
 def room(rng: random.Random) -> State:
@@ -83,7 +74,7 @@ def write(given: argparse.Namespace, address: str, name: int, go: Event, say: Qu
     say.put(("ready", []))
     go.wait()
     try:
-        with closing(opened(address, given.durability)) as memory:
+        with closing(open_memory(address, durability=given.durability)) as memory:
             for episode in episodes:
                 start = time.perf_counter()
                 stored = memory.append(episode)
@@ -102,7 +93,7 @@ def read(address: str, name: int, go: Event, done: Event, say: Queue[Said]) -> N
     say.put(("ready", []))
     go.wait()
     try:
-        with closing(opened(address, "process")) as memory:
+        with closing(open_memory(address, durability="process")) as memory:
             learner = jitrl.Learner(memory, frozen=True, seed=name)
             while not done.is_set():
                 start = time.perf_counter()
@@ -141,7 +132,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(given: argparse.Namespace, address: str) -> int:
-    with closing(opened(address, given.durability)) as memory:
+    with closing(open_memory(address, durability=given.durability)) as memory:
         if memory.pulse().episodes:
             raise SystemExit(f"{address} holds episodes already: name a new memory")
     system = multiprocessing.get_context("spawn")
@@ -183,7 +174,7 @@ def _hear(say: Queue[Said], heard: dict[str, list[list[float]]], what: str, time
 def _checked(given: argparse.Namespace, address: str) -> list[str]:
     """Return what is lost, doubled, torn or otherwise wrong."""
     wanted = {f"w{k}-{i}" for k in range(given.writers) for i in range(given.episodes)}
-    with closing(opened(address, given.durability)) as memory:
+    with closing(open_memory(address, durability=given.durability)) as memory:
         counts = Counter(entry.id for entry in memory.catalogue())
         problems = [f"{id} is there {n} times" for id, n in counts.items() if n > 1]
         problems += [f"{id} is lost" for id in sorted(wanted - counts.keys())]
