@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import shutil
 import socket
@@ -34,10 +35,11 @@ class Server:
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="jitrl-pg-"))
         self.data = self.folder / "data"
-        self.user = None
+        self.somebody = {}
         if os.geteuid() == 0:  # it refuses to run as root
-            self.user = "nobody"
-            shutil.chown(self.folder, self.user)
+            nobody = pwd.getpwnam("nobody")
+            self.somebody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            shutil.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
             for folder in (self.folder, BIN):
                 _reachable(folder)
         self.run("initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", SUPERUSER, "-N")
@@ -52,7 +54,7 @@ class Server:
         with tempfile.TemporaryFile("w+") as said:
             done = subprocess.run(
                 [BIN / program, "-D", self.data, *arguments],
-                user=self.user,
+                **self.somebody,
                 cwd=self.folder,
                 stdout=said,
                 stderr=said,
