@@ -55,6 +55,7 @@ from jitrl.memory import Entry, Finding, Governed, Selection
 from jitrl.memory.address import shown
 from jitrl.memory.index.folder import verify as verify_index
 from jitrl.memory.packs import codec
+from jitrl.memory.sql.verification import UNSWEPT
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns
@@ -445,7 +446,7 @@ def verify(path: Address, json: Json = False) -> None:
     else:
         list_findings([*findings, *derived], ids, "can be mended")
     if findings:
-        unswept = all("vacuum" in one.what for one in findings)
+        unswept = all(one.what == UNSWEPT for one in findings)
         remedy = f"jitrl memory vacuum {shlex.quote(shown(path))}" if unswept else repairing(path)
         tell(f"jitrl: {many(len(findings), 'finding')}: {remedy}")
     elif derived:

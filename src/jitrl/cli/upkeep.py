@@ -138,7 +138,8 @@ def repair(path: Address) -> None:
         return
     *wrong, kept = found
     with opened(path, readonly=True) as memory:
-        list_findings(wrong, ids_of(memory, wrong), "mended")
+        if wrong:
+            list_findings(wrong, ids_of(memory, wrong), "mended")
         whole = sum(1 for _ in memory.catalogue())
     lost = sum(one.lost for one in wrong)
     loss = (

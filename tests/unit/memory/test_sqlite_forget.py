@@ -10,6 +10,7 @@ from sqlite_kit import episode, names, step
 
 from jitrl.errors import MemoryUnavailable
 from jitrl.memory import Cap, Finding, Selection, SqliteMemory
+from jitrl.memory.repair import repair
 from jitrl.memory.sql import sqlite
 from jitrl.records import State
 
@@ -185,3 +186,17 @@ def test_vacuum_gives_space_back_and_drops_states_of_nobody(path):
         assert memory.pulse() == pulse
         assert list(memory.episodes()) == held
         assert list(memory.verify()) == []
+
+
+def test_repair_makes_good_for_it_and_keeps_nothing_of_what_was_forgotten(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_WAIT_SECONDS", 0.1)
+    with closing(SqliteMemory(path)) as memory, closing(SqliteMemory(path)) as other:
+        fill(memory)
+        with other.reading() as held:
+            held.execute("SELECT * FROM memory")
+            with pytest.raises(MemoryUnavailable, match="a reader still keeps it"):
+                memory.forget(Selection(text=SECRET))
+    assert [finding.lost for finding in repair(path)] == [False]
+    assert found(path.parent) == []
+    assert names(path.parent) == [path.name]
+    assert repair(path) == []

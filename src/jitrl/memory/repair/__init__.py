@@ -20,6 +20,7 @@ from jitrl.memory.repair.rebuild import Rebuild
 from jitrl.memory.repair.salvage import Salvage
 from jitrl.memory.sql import rows, swap, wal
 from jitrl.memory.sql.sqlite import SqliteMemory
+from jitrl.memory.sql.verification import UNSWEPT
 
 try:
     import fcntl
@@ -35,7 +36,8 @@ def repair(path: str | os.PathLike[str], progress: Progress | None = None) -> li
 
     What was lost is marked so, by the number of the episode where it is known. Numbers, order,
     quarantine, snapshots and the cap stay. The damaged files are kept as `<path>.damaged-1` and so
-    on: delete them when you do not need them any more.
+    on: delete them when you do not need them any more. A sound memory in which only bytes of what
+    was forgotten were left is vacuumed, and nothing of it is kept.
 
     Raises NotAMemory where nothing of a memory is found, NewerMemory, and MemoryUnavailable where
     the memory is in use, or where it cannot be read or written; then it stays as it was.
@@ -47,6 +49,10 @@ def repair(path: str | os.PathLike[str], progress: Progress | None = None) -> li
     found = [] if interrupted else _found(path, progress)
     if not interrupted and not found:
         return []
+    if [finding.what for finding in found] == [UNSWEPT]:  # whole: not to be kept aside as it is
+        with closing(SqliteMemory(path, redaction=None)) as memory:
+            memory.vacuum(progress)
+        return [Finding("what was deleted was still in free pages: it was vacuumed")]
     with _alone(path) as file, _errors(path):
         done = swap.resume(path)
         if done is not None:

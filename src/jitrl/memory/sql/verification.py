@@ -14,6 +14,9 @@ from jitrl.memory.sql.schema import Sql
 from jitrl.memory.sql.seam import Seam
 from jitrl.memory.sql.tables import Meta
 
+UNSWEPT = "what was deleted may still be in free pages: vacuum the memory"
+"""What is found where something was forgotten, and the bytes of it were not overwritten yet."""
+
 Check = Callable[[Sql], Iterable[Finding]]
 
 
@@ -61,7 +64,7 @@ class _Checker:
         self._held = held = tables.meta(db)
         eviction.load(held.cap)
         if held.unswept:
-            yield Finding("what was deleted may still be in free pages: vacuum the memory")
+            yield Finding(UNSWEPT)
 
     def log(self, db: Sql) -> Iterable[Finding]:
         self._tell("checking the log", 0, 0)
