@@ -20,9 +20,11 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import closing
+from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from queue import Empty
 
 import numpy as np
 
@@ -148,13 +150,13 @@ def _run(given: argparse.Namespace, address: str) -> int:
     heard: dict[str, list[list[float]]] = {}
     for process in (*writers, *readers):
         process.start()
-    _hear(say, heard, "ready", len(writers) + len(readers))
+    _hear(say, heard, "ready", [*writers, *readers])
     start = time.monotonic()
     go.set()
-    _hear(say, heard, "append", len(writers))
+    _hear(say, heard, "append", writers)
     seconds = time.monotonic() - start
     done.set()
-    _hear(say, heard, "choose", len(readers))
+    _hear(say, heard, "choose", readers)
     for process in (*writers, *readers):
         process.join()
     problems = [said for said in heard if said not in SAID]
@@ -164,10 +166,18 @@ def _run(given: argparse.Namespace, address: str) -> int:
     return 1 if problems else 0
 
 
-def _hear(say: Queue[Said], heard: dict[str, list[list[float]]], what: str, times: int) -> None:
-    """Listen until something was said so many times."""
-    while len(heard.get(what, ())) < times:
-        said, seconds = say.get()
+def _hear(
+    say: Queue[Said], heard: dict[str, list[list[float]]], what: str, speakers: list[SpawnProcess]
+) -> None:
+    """Listen until all of them have said something."""
+    while len(heard.get(what, ())) < len(speakers):
+        try:
+            said, seconds = say.get(timeout=1)
+        except Empty:
+            dead = [process for process in speakers if process.exitcode]
+            if dead:
+                raise SystemExit(f"died before {what!r}: {dead}") from None
+            continue
         heard.setdefault(said, []).append(seconds)
 
 
