@@ -13,10 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from index_kit import ALL, RETURNS, ROOM, by_index
 from sqlite_kit import episode, step
 
 from jitrl.errors import JitrlError, StoreError
-from jitrl.memory import Cap, Selection, SqliteMemory
+from jitrl.memory import Cap, Index, Selection, SqliteMemory
 from jitrl.memory.repair import repair
 from jitrl.records import State
 
@@ -38,7 +39,14 @@ QUESTIONS = {
     "heads": lambda memory: memory.heads(range(1, 100)),
     "got": lambda memory: [memory.get(str(i)) for i in range(40)],
     "none": lambda memory: memory.get("nobody"),
+    "neighbours": lambda memory: neighbours(memory),
 }
+
+
+def neighbours(memory):
+    """What an index that is opened now retrieves for a state that was stored."""
+    with closing(Index(memory, ROOM, RETURNS)) as index:
+        return by_index(index.refresh(), original(3).steps[0].state, ALL)
 
 
 def original(i):
