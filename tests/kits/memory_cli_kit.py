@@ -141,7 +141,6 @@ def terminal(folder: Path, *words: object) -> Iterator[Terminal]:
         stderr=theirs,
         env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whatever started us
     )
     os.close(theirs)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from folders import log_of
+from process_kit import Process
 
 from jitrl.bench.folder import Run, read
 
@@ -28,7 +29,7 @@ def begin(path: Path, *words: str, room: int | None = None) -> subprocess.Popen[
 
     options = [word for name, value in CHOICES.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "jitrl.cli", "run", "corridor:5", *options]
-    return subprocess.Popen(
+    return Process(
         [*command, "--out", str(path), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -116,7 +117,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 def test_an_interrupted_demo_ends_its_workers_and_continues(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jitrl.cli", "demo", "--world", "corridor:5", "--out"]
     options = ["--seeds", "2", "--steps", "30", "--episodes", "40"]
-    with subprocess.Popen(
+    with Process(
         [*command, str(tmp_path / "demo"), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

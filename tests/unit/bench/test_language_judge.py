@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from language_kit import (
     silent_judge,
     worth,
 )
+from process_kit import Process
 
 from jitrl.bench.folder import find, read
 from jitrl.bench.language import Access
@@ -277,7 +277,7 @@ def test_judging_that_is_killed_loses_nothing_and_goes_on(tmp_path: Path) -> Non
         judged = {"judge_model": "openai/scripted", "credit": "judged", **served}
         corridor(path, Access(opener=Opener(silent_judge)), **judged)
         command = [sys.executable, "-m", "jitrl.cli", "judge", str(path)]
-        with subprocess.Popen(command, env=dict(os.environ)) as process:
+        with Process(command, env=dict(os.environ)) as process:
             assert server.wait(lambda server: len(server.requests) >= 5, 60)
             process.kill()
         assert process.returncode == -signal.SIGKILL

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from folders import log_of
 from language_kit import asked, corridor, ledger_of, serving
+from process_kit import Process
 
 from jitrl.bench.folder import Run, read
 from jitrl.bench.language import Access
@@ -62,7 +63,7 @@ def command(path: Path, server: ScriptedServer, *words: str) -> list[str]:
 def begin(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     env = os.environ | environment
-    return subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True, env=env)
+    return Process(arguments, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
 def logs(path: Path) -> tuple[object, bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import time
 from dataclasses import replace
 
 import pytest
@@ -250,23 +249,11 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.timeout(60)  # it takes 0.2 s; with a time that grows faster than the text, minutes
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_time_grows_with_the_text_whatever_the_text(unit):
-    begun = time.process_time()
+def test_a_long_text_comes_to_an_end_whatever_it_says(unit):
     for end in ("", "x", "!", "@", '"', "\n", "-----END", "0"):
         DEFAULT.text(unit * (100_000 // len(unit)) + end)
-    assert time.process_time() - begun < 8  # quadratic time would be minutes; this takes 0.2 s
-
-
-def test_a_state_without_a_secret_costs_next_to_nothing():
-    text = ("You are in a maze of twisty little passages, all alike. " * 45)[:2500]
-    state = State(room=text[:1500], inventory=text[1500:])
-    times = []
-    for _ in range(50):
-        begun = time.perf_counter()
-        DEFAULT.state(state)
-        times.append(time.perf_counter() - begun)
-    assert min(times) < 500e-6  # it takes 20e-6
 
 
 # --- states and episodes ------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from damage_kit import (
     wrong,
 )
 from faults_kit import library, preloaded, unreadable
+from process_kit import Process
 from sqlite_kit import episode, names, step
 
 from jitrl.errors import MemoryUnavailable, NewerMemory, NotAMemory
@@ -282,7 +283,7 @@ def test_a_memory_in_use_is_not_repaired(sample, quick):
         repair(path)
     code = "import sys; from jitrl.memory import SqliteMemory as S; m = S(sys.argv[1])\n"
     code += "print(len(m), flush=True); sys.stdin.read()"
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         other.stdout.readline()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from process_kit import Process
 
 from jitrl.errors import (
     BadReply,
@@ -158,7 +159,7 @@ for number in itertools.count():
 """
     acknowledged = -1
     for least in (50, 400, 900):
-        with subprocess.Popen(
+        with Process(
             [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
         ) as child:
             lines = []

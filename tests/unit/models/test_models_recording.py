@@ -16,6 +16,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from process_kit import Process
 
 from jitrl.errors import (
     BadReply,
@@ -432,7 +433,7 @@ def test_a_killed_recording_is_continued_to_the_byte(tmp_path: Path):
     command = [sys.executable, "-c", RECORDING]
     subprocess.run([*command, str(whole)], check=True, stdout=subprocess.DEVNULL)
     for least in (20, 150, 300):
-        with subprocess.Popen([*command, str(killed)], stdout=subprocess.PIPE, text=True) as child:
+        with Process([*command, str(killed)], stdout=subprocess.PIPE, text=True) as child:
             said = [line for line in child.stdout if end(child, line, least)]
         assert child.returncode == -signal.SIGKILL
         content = killed.read_bytes()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from process_kit import Process
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.runner import run
@@ -39,7 +40,7 @@ def test_it_plays_with_every_source_and_judges(
 def served() -> str:
     """`python -m jitrl.testing` in a process of its own, and the address that it prints."""
     command = [sys.executable, "-m", "jitrl.testing"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with Process(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/v1", said)

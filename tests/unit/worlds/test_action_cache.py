@@ -106,7 +106,7 @@ def test_a_fork_opens_the_file_anew(tmp_path: Path) -> None:
     cache = ActionCache(tmp_path / "a.db")
     cache.put(["parent"], "parent")
     out = context.SimpleQueue()
-    child = context.Process(target=_in_child, args=(cache, out))
+    child = context.Process(target=_in_child, args=(cache, out), daemon=True)
     child.start()
     assert out.get() == ("parent",)
     child.join()

@@ -3,7 +3,7 @@
 It reads what changed in the memory since the last look, and keeps the distinct states apart from
 the steps: `features` turns texts into hashes, `tail` and `segment` hold the states, `search` finds
 the nearest ones, `evidence` says which steps they were followed by, `engine` ties them together,
-`upkeep` and `storage` keep them in shape, and beside the memory.
+`upkeep` and `folder` keep them in shape, and beside the memory.
 """
 
 from __future__ import annotations
