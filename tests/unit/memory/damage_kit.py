@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from index_kit import ALL, RETURNS, ROOM, by_index
+from rounds import ROUNDS
 from sqlite_kit import episode, step
 
 from jitrl.errors import JitrlError, StoreError
@@ -21,8 +21,6 @@ from jitrl.memory import Cap, Index, Selection, SqliteMemory
 from jitrl.memory.repair import repair
 from jitrl.records import State
 
-ROUNDS = int(os.environ.get("JITRL_ROUNDS", "1"))
-"""How often the rounds of random damage are longer than in daily tests."""
 QUESTIONS = {
     "pulse": lambda memory: memory.pulse(),
     "length": len,

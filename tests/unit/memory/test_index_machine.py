@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from index_kit import RETURNS, by_definition, by_index, cuts, episode, specifications, states, step
 from plain_memory import PlainMemory
+from rounds import ROUNDS
 
 from jitrl.memory import Cap, Index, Selection
 from jitrl.memory.index import engine, search, upkeep
@@ -166,7 +167,7 @@ class FastMachine(IndexMachine):
 
 
 # A failing run is not shrunk: what threads do is not repeated exactly.
-SETTINGS = settings(max_examples=100, stateful_step_count=30, phases=[Phase.generate])
+SETTINGS = settings(max_examples=100 * ROUNDS, stateful_step_count=30, phases=[Phase.generate])
 TestIndexNumpy = IndexMachine.TestCase
 TestIndexNumpy.settings = SETTINGS
 TestIndexNumba = FastMachine.TestCase

@@ -15,6 +15,7 @@ from functools import partial
 
 import pytest
 from pack_kit import body, manifest, packed, plain
+from rounds import ROUNDS
 from sqlite_kit import episode, names, step
 
 from jitrl.errors import BadPack
@@ -397,7 +398,7 @@ def test_bytes_overwritten_by_chance_are_noticed_or_make_no_difference(path):
     whole = packed(path, GOOD).read_bytes()
     truth = imported(path)
     chance = random.Random(2)
-    for _ in range(300):
+    for _ in range(300 * ROUNDS):
         damaged = bytearray(whole)
         start = chance.randrange(len(whole))
         damaged[start : start + chance.randrange(1, 40)] = chance.randbytes(chance.randrange(40))

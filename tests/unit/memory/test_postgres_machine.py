@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
+from rounds import ROUNDS
 from store_machine import StoreMachine
 
 from jitrl.memory.sql.postgres import PostgresMemory
@@ -31,5 +32,5 @@ def test_every_answer_is_that_of_the_plain_memory(server):
             server.sql("public", f"DROP SCHEMA {self.schema} CASCADE")
 
     run_state_machine_as_test(
-        PostgresMachine, settings=settings(max_examples=6, stateful_step_count=25)
+        PostgresMachine, settings=settings(max_examples=6 * ROUNDS, stateful_step_count=25)
     )

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rounds import ROUNDS
 from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory, StoreError
@@ -15,7 +16,7 @@ from jitrl.memory import Cap, Selection, SqliteMemory
 from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 from jitrl.records import State
 
-FLIPS = 120
+FLIPS = 120 * ROUNDS
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
-"""The embedded memory beside the plain one: whatever is done to both, every answer is the same.
-
-A longer round: PYTHONPATH=tests/kits python tests/unit/memory/test_store_machine.py EXAMPLES STEPS
-"""
+"""The embedded memory beside the plain one: whatever is done to both, every answer is the same."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
+from rounds import ROUNDS
 from store_machine import StoreMachine
 
 from jitrl.memory import SqliteMemory
@@ -29,10 +25,4 @@ class SqliteMachine(StoreMachine):
 
 
 TestSqliteMachine = SqliteMachine.TestCase
-TestSqliteMachine.settings = settings(max_examples=40, stateful_step_count=25)
-
-
-if __name__ == "__main__":
-    examples, steps = map(int, sys.argv[1:])
-    longer = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    run_state_machine_as_test(SqliteMachine, settings=longer)
+TestSqliteMachine.settings = settings(max_examples=40 * ROUNDS, stateful_step_count=25)

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from rounds import ROUNDS
 
 from jitrl.errors import NotAMemory
 from jitrl.memory.sql import wal
@@ -227,7 +228,7 @@ def test_any_flipped_bit_is_found_or_changes_nothing(crashed, copy, witnessed):
     last = 32 + wal.read(log(path)).prefix * FRAME
     places = [*range(32), *(32 + k * FRAME + i for k in (0, 9) for i in range(24))]
     places += [last - FRAME + i for i in range(24)]  # the header of the last frame
-    places += [rng.randrange(len(sound)) for _ in range(60)]
+    places += [rng.randrange(len(sound)) for _ in range(60 * ROUNDS)]
     if not witnessed:
         shared(copy).unlink()
     found = 0
