@@ -109,26 +109,25 @@ class Index:
         with self._refreshing:
             for _ in range(_TRIES):
                 before = self._memory.pulse()
-                anew = self._catch_up(before)
+                read = self._catch_up(before)
                 after = self._memory.pulse()
-                whole = anew is not None and before.epoch == after.epoch
-                if whole and before.revision == after.revision:  # else: others wrote meanwhile
-                    if self.episodes == after.episodes:
-                        break
-                    if anew:
-                        raise NotAMemory(
-                            f"the memory counts {after.episodes} episodes and tells of "
-                            f"{self.episodes}: it is damaged, repair it or restore a copy"
-                        )
-                    self._distrust, whole = True, False
-            engine = self._engine
-            if engine is None or not whole:
-                raise MemoryUnavailable(
-                    "the memory changes all the time, or is damaged: try again, or repair it"
-                )
-            if self._upkeep is not None:
-                self._upkeep.begin()
-            return View(engine, engine.moment(), self._usable)
+                if read is None or before.epoch != after.epoch:
+                    continue
+                engine, anew = read
+                # others wrote meanwhile: the count says nothing, and to read on is to run after them
+                if before.revision != after.revision or self.episodes == after.episodes:
+                    if self._upkeep is not None:
+                        self._upkeep.begin()
+                    return View(engine, engine.moment(), self._usable)
+                if anew:
+                    raise NotAMemory(
+                        f"the memory counts {after.episodes} episodes and tells of "
+                        f"{self.episodes}: it is damaged, repair it or restore a copy"
+                    )
+                self._distrust = True
+            raise MemoryUnavailable(
+                "the memory changes all the time, or is damaged: try again, or repair it"
+            )
 
     def close(self) -> None:
         """Save what is not saved yet, and free what is held; calling it twice is harmless."""
@@ -151,8 +150,8 @@ class Index:
         if self._closed:
             raise MemoryUnavailable("the index of the memory is closed: open the learner again")
 
-    def _catch_up(self, pulse: Pulse) -> bool | None:
-        """Read up to a pulse; say whether that was from the beginning, None for try again."""
+    def _catch_up(self, pulse: Pulse) -> tuple[Engine, bool] | None:
+        """Read up to a pulse; say whether that was from the beginning. None: try again."""
         engine = self._engine
         if engine is None or self._outdated(engine, pulse):
             engine = self._begin(pulse)
@@ -166,7 +165,7 @@ class Index:
             log.warning("an index is built anew: %s", error)
             self._distrust = True
             return None
-        return anew
+        return engine, anew
 
     def _outdated(self, engine: Engine, pulse: Pulse) -> bool:
         if engine.epoch != pulse.epoch:
