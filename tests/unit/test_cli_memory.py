@@ -140,6 +140,13 @@ def test_an_episode_is_shown_by_its_number_or_its_id(cli: Cli, name: str) -> Non
     assert codec.loads(cli("show", "m.db", "--episode", name, "--json")[1]) == EPISODES[1]
 
 
+def test_a_policy_that_does_not_name_the_action_is_shown_empty(cli: Cli) -> None:
+    fill("n.db", (episode("x", "a", replace(step(0, "attic"), before={}, after={"wait": 1.0})),))
+    code, out, _ = cli("show", "n.db", "--episode", 1)
+    assert code == 0
+    assert "go east" in out
+
+
 def test_an_id_comes_before_a_number(cli: Cli) -> None:
     fill("n.db", (EPISODES[0], episode("1", "x", step(0, "attic"))))
     assert "episode 2, 1;" in cli("show", "n.db", "--episode", 1)[1]

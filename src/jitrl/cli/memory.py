@@ -255,8 +255,8 @@ def _show_steps(memory: Governed, name: str, limit: int, gamma: float, json: boo
             "reward": f"{step.reward:g}",
             "judged": "" if step.judged is None else f"{step.judged:g}",
             "return": f"{gains[t]:.3f}",
-            "before": f"{step.before[step.action]:.1%}",
-            "after": f"{step.after[step.action]:.1%}",
+            "before": _share(step.before, step.action),
+            "after": _share(step.after, step.action),
             "changed": "yes" if step.changed else "",
             "state": one_line(whereabouts(step.state), 60),
         }
@@ -269,6 +269,11 @@ def _show_steps(memory: Governed, name: str, limit: int, gamma: float, json: boo
     screen.print(table(columns, rows))
     if len(episode.steps) > limit:
         screen.print(f"... and {len(episode.steps) - limit} more: --limit shows them")
+
+
+def _share(policy: Mapping[str, float], action: str) -> str:
+    """Return the probability of an action, "" where the policy does not name it."""
+    return f"{policy[action]:.1%}" if action in policy else ""
 
 
 def neighbours(

@@ -74,6 +74,20 @@ def test_an_id_that_somebody_takes_in_between_is_not_passed_over_in_silence():
         merge(into, plain(episode("a", step(1))))
 
 
+def test_one_that_is_taken_out_of_the_other_meanwhile_shifts_nothing():
+    with closing(SqliteMemory()) as into, closing(SqliteMemory()) as other:
+        into.append(episode("a"))
+        for id in "abc":
+            other.append(episode(id))
+
+        def take_out(what, done, total):
+            if (what, done) == ("checked", total):
+                other.quarantine(Selection(id="a"), "wrong")
+
+        assert merge(into, other, take_out).stored == 2
+        assert [e.id for e in into.episodes()] == ["a", "b", "c"]
+
+
 def test_secrets_are_taken_out_on_the_way_and_one_in_an_id_is_refused():
     with closing(SqliteMemory()) as into:
         other = plain(episode("a", step(action="password=x")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from jitrl.errors import InvalidValue, StoreError
 from jitrl.memory.contract import Memory, Progress
@@ -43,16 +44,19 @@ def add(
 ) -> Imported:
     """Store what `read` yields: all of it is looked through before the first is stored.
 
-    read    yields the same episodes at each call, `total` of them
+    read    yields the same episodes at each call, `total` of them; what somebody changed between the
+            two is stored as the second one yields it
     refuse  makes the error for an episode that cannot be stored beside what is there
     """
     tell = progress or _untold
-    there = bytearray()
+    there: set[bytes] = set()
     for done, episode in enumerate(read(), 1):
-        there.append(_held(memory, episode, refuse))
+        if _held(memory, episode, refuse):
+            there.add(_key(episode.id))
         tell("checked", done, total)
     stored = skipped = 0
-    for held, episode in zip(there, read(), strict=False):
+    for episode in read():
+        held = _key(episode.id) in there
         if not held and memory.append(episode):
             stored += 1
         else:
@@ -90,6 +94,10 @@ def _same(one: Episode, other: Episode) -> bool:
         None in (a.judged, b.judged) or a.judged == b.judged
         for a, b in zip(one.steps, other.steps, strict=True)
     )
+
+
+def _key(id: str) -> bytes:
+    return sha256(id.encode()).digest()[:16]
 
 
 def shown(id: str) -> str:
