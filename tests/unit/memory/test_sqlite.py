@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import InvalidValue, JitrlError, MemoryUnavailable
-from jitrl.memory import SqliteMemory
+from jitrl.memory import Selection, SqliteMemory
 from jitrl.memory.sql.schema import TABLES
 from jitrl.memory.sql.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from jitrl.records import Episode, State, Step
@@ -234,6 +234,35 @@ def test_a_relative_path_stays_what_it_was_when_the_folder_changes(tmp_path, mon
         memory.append(episode())
         assert memory.path == "memory.db"
     assert names(tmp_path / "elsewhere") == []
+
+
+def test_what_lies_beside_is_found_when_the_folder_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "memory.db-index").mkdir()
+    with closing(SqliteMemory("memory.db")) as memory:
+        memory.append(episode("a"))
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert memory.beside == tmp_path / "memory.db-index"
+        assert memory.size().bytes
+        assert memory.forget(Selection(id="a")) == 1
+    assert not (tmp_path / "memory.db-index").exists()
+
+
+@pytest.mark.parametrize("instead", [None, "another"])
+def test_a_memory_that_was_deleted_or_replaced_takes_nothing_more(tmp_path, instead):
+    path = tmp_path / "memory.db"
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode("a"))
+        if instead is None:
+            path.unlink()
+        else:
+            SqliteMemory(tmp_path / instead).close()
+            (tmp_path / instead).replace(path)
+        with pytest.raises(MemoryUnavailable, match="deleted, moved or replaced"):
+            memory.append(episode("b"))
+        with pytest.raises(MemoryUnavailable, match="deleted, moved or replaced"):
+            len(memory)
 
 
 def test_leaving_out_more_than_there_is_leaves_nothing():

@@ -379,3 +379,31 @@ def test_an_episode_that_found_no_room_can_be_closed_again_once_there_is_some(pa
 
 if __name__ == "__main__":
     globals()[f"part_{sys.argv[1]}"](*sys.argv[2:])
+
+
+def test_a_forked_child_that_ends_late_takes_nothing_along(path):
+    """It inherits a connection that its parent has closed since; others begin a new log."""
+    child = """
+import os, signal, sys
+from jitrl.memory import SqliteMemory
+from jitrl.records import Episode
+memory = SqliteMemory(sys.argv[1])
+read, write = os.pipe()
+late = os.fork()
+if not late:
+    os.close(write)
+    os.read(read, 1)
+    sys.exit(0)
+os.close(read)
+memory.close()
+if not os.fork():
+    os.close(write)
+    SqliteMemory(sys.argv[1]).append(Episode("kept", "", ()))
+    os.kill(os.getpid(), signal.SIGKILL)
+os.wait()
+os.close(write)
+os.waitpid(late, 0)
+"""
+    subprocess.run([sys.executable, "-c", child, str(path)], check=True, timeout=60)
+    with closing(SqliteMemory(path)) as memory:
+        assert [episode.id for episode in memory.episodes()] == ["kept"]

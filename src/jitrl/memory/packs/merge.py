@@ -44,8 +44,8 @@ def add(
 ) -> Imported:
     """Store what `read` yields: all of it is looked through before the first is stored.
 
-    read    yields the same episodes at each call, `total` of them; what somebody changed between the
-            two is stored as the second one yields it
+    read    yields the same episodes at each call, `total` of them; where somebody changes
+            them meanwhile, what the second one yields is stored
     refuse  makes the error for an episode that cannot be stored beside what is there
     """
     tell = progress or _untold

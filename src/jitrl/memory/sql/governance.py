@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from jitrl.checks import text
 from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
@@ -26,6 +27,7 @@ from jitrl.memory.sql.seam import Seam, transaction
 from jitrl.memory.sql.tables import Meta, Named
 
 _STRETCH = 1000  # revisions looked at in one transaction of a catalogue
+_TRIES = 20  # to delete the index while others write to it
 _EVERYTHING = Selection()
 
 
@@ -203,7 +205,7 @@ class Governance(Seam):
         if self.beside is not None and self.beside.exists():
             _tell(progress, "deleting the index", 0, 0)
             try:
-                shutil.rmtree(self.beside)
+                _remove(self.beside)
             except OSError as error:
                 raise MemoryUnavailable(
                     f"{str(self.beside)!r}: {error.strerror}: delete it, and vacuum the memory"
@@ -215,6 +217,19 @@ class Governance(Seam):
     def _swept(self) -> None:
         with self.change() as (_, held):
             held.unswept = 0
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder to which others write, or which they delete, at the same time."""
+    for left in range(_TRIES, 0, -1):
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError:
+            if not folder.exists():
+                return
+            if left == 1:
+                raise
 
 
 def _entry(line: Line) -> Entry:

@@ -68,6 +68,7 @@ class SqliteMemory(SqlMemory):
         if durability not in ("process", "power"):
             raise InvalidValue("durability", durability, 'must be "process" or "power"')
         self.path = None if path is None else os.fspath(path)
+        self._file = None if path is None else Path(path).absolute()  # whatever becomes of the cwd
         self._clock = clock
         self.redaction = redaction
         self._readonly = readonly
@@ -75,11 +76,13 @@ class SqliteMemory(SqlMemory):
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
         self._old: _OldFile | None = None  # what is in RAM is a copy of it
+        self._identity: tuple[int, int] | None = None  # of the file: device and inode
         try:
             with self._errors(), self._named():
                 self._db = connect(
                     self.path, readonly=readonly, power=durability == "power", wait=_WAIT_SECONDS
                 )
+                self._identity = self._there()
                 self._prepare(durability)
         except BaseException:
             self.close()
@@ -88,7 +91,7 @@ class SqliteMemory(SqlMemory):
     @property
     def beside(self) -> Path | None:
         """The folder for what is derived from the memory; None for a memory in RAM."""
-        return None if self.path is None else Path(f"{self.path}-index")
+        return None if self._file is None else self._file.with_name(f"{self._file.name}-index")
 
     def close(self) -> None:
         """Close the file; calling it twice is harmless."""
@@ -108,6 +111,7 @@ class SqliteMemory(SqlMemory):
             if db.in_transaction:
                 yield Transaction(db)
                 return
+            self._check_place()
             if self._old is not None and self._old.changed():
                 db = self._follow(self._old)
             with self._transaction(db, _look):
@@ -121,6 +125,7 @@ class SqliteMemory(SqlMemory):
             if self._readonly:
                 raise seam.read_only(self._name)
             with self._transaction(db, _lock):
+                self._check_place()
                 yield Transaction(db)
 
     def sweep(self, progress: Progress | None) -> None:
@@ -145,18 +150,36 @@ class SqliteMemory(SqlMemory):
         return [_short(text) for (text,) in found if text != "ok"]
 
     def _bytes(self, _: Sql) -> int | None:
-        if self.path is None:
+        if self._file is None:
             return None
         found = 0
         for end in ("", "-wal"):
             with suppress(FileNotFoundError):
-                found += Path(self.path + end).stat().st_size
+                found += self._file.with_name(self._file.name + end).stat().st_size
         return found
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             raise seam.closed(self._name)
         return self._db
+
+    def _there(self) -> tuple[int, int] | None:
+        """Return which file is at the path, None where there is none."""
+        if self._file is None:
+            return None
+        try:
+            held = self._file.stat()
+        except OSError:
+            return None
+        return held.st_dev, held.st_ino
+
+    def _check_place(self) -> None:
+        """Raise where the file was deleted or replaced: SQLite would go on with it in silence."""
+        if self._there() != self._identity:
+            raise MemoryUnavailable(
+                f"memory {self._name} was deleted, moved or replaced while it was open: what is "
+                "stored now would be lost: put it back, or open what is there anew"
+            )
 
     @contextmanager
     def _transaction(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import sqlite3
 import uuid
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -74,9 +76,35 @@ def open_database(target: str, wait: float) -> sqlite3.Connection:
 
     wait  seconds for which a lock is waited for
     """
-    return sqlite3.connect(
-        target, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+    db = sqlite3.connect(
+        target,
+        uri=True,
+        timeout=wait,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
     )
+    _OPEN.add(db)
+    return db
+
+
+def _abandon() -> None:
+    """Let nobody close, in a forked child, what the parent has open.
+
+    SQLite would take a log that others have begun since for its own, and delete it: all that was
+    acknowledged in there would be lost. So the child keeps the connections until it ends.
+    """
+    for db in list(_OPEN):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+
+
+class Connection(sqlite3.Connection):
+    """A connection that a forked child does not close; it can be referred to weakly."""
+
+
+_OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon)
 
 
 def connect(path: str | None, *, readonly: bool, power: bool, wait: float) -> sqlite3.Connection:
