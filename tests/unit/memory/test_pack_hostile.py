@@ -7,6 +7,8 @@ import random
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from contextlib import closing
@@ -18,9 +20,9 @@ from pack_kit import body, manifest, packed, plain
 from rounds import ROUNDS
 from sqlite_kit import episode, names, step
 
-from jitrl.errors import BadPack
+from jitrl.errors import BadPack, StoreError
 from jitrl.memory import SqliteMemory
-from jitrl.memory.packs.pack import Limits, import_pack
+from jitrl.memory.packs.pack import Limits, export, import_pack
 from jitrl.records import State
 
 A, B = episode("a", step(0)), episode("b", step(1))
@@ -416,3 +418,31 @@ def test_a_pack_that_changes_while_it_is_read_is_noticed(tmp_path, path):
 
     with pytest.raises(BadPack):
         import_pack(plain(), path, progress=swap)
+
+
+def test_states_of_countless_fields_are_refused(tmp_path):
+    with closing(SqliteMemory()) as memory:
+        for i in range(3):
+            state = State(**{f"field {i}-{j}": "x" for j in range(100)})
+            memory.append(episode(f"e{i}", step(state=state)))
+        export(memory, tmp_path / "a.pack")
+    with closing(SqliteMemory()) as memory:
+        with pytest.raises(BadPack, match="raise the limit `fields`"):
+            import_pack(memory, tmp_path / "a.pack")
+        assert len(memory) == 0
+        assert import_pack(memory, tmp_path / "a.pack", limits=Limits(fields=300)).stored == 3
+
+
+def test_the_memory_itself_is_no_pack_and_keeps_its_locks(path, tmp_path):
+    """Who opens and closes the file of a memory drops the locks that SQLite has on it."""
+    file = tmp_path / "memory.db"
+    with closing(SqliteMemory(file)) as memory:
+        memory.append(episode("a"))
+        for call in (export, import_pack):
+            with pytest.raises(StoreError, match="is the memory itself"):
+                call(memory, file)
+        code = (
+            "import sys; from jitrl.memory import SqliteMemory; SqliteMemory(sys.argv[1]).close()"
+        )
+        subprocess.run([sys.executable, "-c", code, str(file)], check=True, timeout=60)
+        assert file.with_name("memory.db-wal").exists()

@@ -72,15 +72,17 @@ class Limits:
     episodes  how many
     episode   bytes of the longest one, unpacked
     reward    largest absolute value of a reward or a score
+    fields    names that its states have in all: an index has a column for each
     """
 
     bytes: int = 8 * 2**30
     episodes: int = 10**6
     episode: int = 32 * 2**20
     reward: float = LARGEST
+    fields: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("bytes", "episodes", "episode"):
+        for name in ("bytes", "episodes", "episode", "fields"):
             count(name, getattr(self, name), least=1)
         finite("reward", self.reward)
 
@@ -102,6 +104,8 @@ def export(
     if "\0" in os.fspath(path):
         raise InvalidValue("path", path, "must not hold a NUL character")
     target = Path(path)
+    if _is_file_of(memory, target):
+        raise StoreError(f"{str(target)!r} is the memory itself, and is no pack: name another path")
     part = target.with_name(f".{target.name}.{uuid4().hex}.part")
     try:
         _spare(target)
@@ -144,6 +148,8 @@ def import_pack(
     """
     if source is not None and not text("source", source):
         raise InvalidValue("source", source, "must not be empty")
+    if _is_file_of(memory, Path(path)):
+        raise BadPack(f"{str(path)!r} is the memory itself, and is no pack: name another path")
     with _Pack(Path(path), limits) as pack:
         named = source or f"pack:{pack.manifest.sha256[:12]}"
         done = add(
@@ -154,6 +160,17 @@ def import_pack(
             progress,
         )
     return replace(done, source=named)
+
+
+def _is_file_of(memory: Memory, path: Path) -> bool:
+    """Return whether a path leads to the memory's own file, which must not be opened here.
+
+    To close it again would drop the locks of SQLite on it: so POSIX has it.
+    """
+    try:
+        return memory.path is not None and path.samefile(memory.path)
+    except (OSError, ValueError):
+        return False
 
 
 def _of_source(episode: Episode, source: str) -> Episode:
@@ -285,6 +302,7 @@ class _Pack:
         """Iterate over the episodes, each one checked, and at the end all of them together."""
         steps = number = 0
         seen: set[bytes] = set()
+        named: set[str] = set()
         for number, line in enumerate(self._lines(), 1):
             if number > self.manifest.episodes:
                 break
@@ -297,6 +315,9 @@ class _Pack:
             if key in seen:
                 raise self.bad(f"line {number}: episode {shown(episode.id)} is in it twice")
             seen.add(key)
+            named.update(*(step.state for step in episode.steps), episode.final_state or ())
+            if len(named) > self._limits.fields:
+                raise self._beyond("fields", len(named), f"line {number}")
             steps += len(episode.steps)
             yield episode
         if (number, steps) != (self.manifest.episodes, self.manifest.steps):
