@@ -33,7 +33,7 @@ def evict(db: Sql, held: Meta) -> int:
     cap = load(held.cap)
     if cap is None or held.active <= cap.episodes:
         return 0
-    active = [line for line in tables.every_line(db, held.revision) if line.active]
+    active = [line for line in tables.counted_lines(db, held) if line.active]
     going = _order(db, cap, active)[: len(active) - (cap.episodes - cap.episodes // 10)]
     going.sort(key=lambda line: line.number)
     numbers = [line.number for line in going]

@@ -182,6 +182,19 @@ def every_line(db: Sql, upto: int) -> Iterator[Line]:
         yield from lines(db, after, min(after + _STRETCH, upto))
 
 
+def counted_lines(db: Sql, held: Meta) -> list[Line]:
+    """Return the lines of all episodes, at a cost that does not grow with those that are gone.
+
+    Where `every_line` asks the log which ones there must be, this one only counts them.
+    """
+    found = [
+        Line(*sealed(row, f"episode {row[0]}")) for row in db.execute(f"{_LINE} ORDER BY number")
+    ]
+    if len({line.number for line in found}) != held.episodes:
+        raise Damage(f"{len(found)} of its {held.episodes} episodes are there")
+    return found
+
+
 def put_line(db: Sql, held: Line) -> None:
     """Write the line of a new episode."""
     values = held.values
