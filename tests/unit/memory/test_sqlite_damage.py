@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlite_kit import episode, names, sql, step
 
 from jitrl.errors import JitrlError, MemoryUnavailable, NewerMemory, NotAMemory, StoreError
 from jitrl.memory import Cap, Selection, SqliteMemory
+from jitrl.memory.repair import repair
 from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 from jitrl.records import State
 
@@ -331,3 +333,25 @@ def test_a_memory_that_was_refused_can_be_moved_and_deleted_at_once(path):
         SqliteMemory(path)
     assert caught.value is not None  # its traceback still refers to the half-made object
     assert names(Path("/proc/self/fd")) == before
+
+
+def test_damage_in_the_log_is_found_where_the_path_is_a_symbolic_link(tmp_path):
+    """SQLite puts the log beside the file, not beside the link."""
+    (tmp_path / "live").mkdir()
+    (tmp_path / "copy").mkdir()
+    live, copied = tmp_path / "live" / "real.db", tmp_path / "copy" / "real.db"
+    with closing(SqliteMemory(live)) as memory:
+        for i in range(20):
+            memory.append(episode(f"e{i}"))
+        subprocess.run(["cp", live, f"{live}-wal", copied.parent], check=True)
+    log = copied.with_name("real.db-wal")
+    held = bytearray(log.read_bytes())
+    held[len(held) // 3] ^= 1
+    log.write_bytes(held)
+    (tmp_path / "link.db").symlink_to(copied)
+    with pytest.raises(NotAMemory, match="damaged in its log"):
+        SqliteMemory(tmp_path / "link.db")
+    repair(tmp_path / "link.db")
+    assert (tmp_path / "link.db").is_symlink()
+    with closing(SqliteMemory(tmp_path / "link.db")) as memory:
+        assert len(memory) >= 6

@@ -20,6 +20,7 @@ from jitrl.memory.repair.rebuild import Rebuild
 from jitrl.memory.repair.salvage import Salvage
 from jitrl.memory.sql import rows, swap, wal
 from jitrl.memory.sql.sqlite import SqliteMemory
+from jitrl.memory.sql.sqlite_file import followed
 from jitrl.memory.sql.verification import UNSWEPT
 
 try:
@@ -42,7 +43,7 @@ def repair(path: str | os.PathLike[str], progress: Progress | None = None) -> li
     Raises NotAMemory where nothing of a memory is found, NewerMemory, and MemoryUnavailable where
     the memory is in use, or where it cannot be read or written; then it stays as it was.
     """
-    path = Path(path)
+    path = followed(Path(path))
     if not path.is_file():
         raise MemoryUnavailable(f"no memory at {str(path)!r}: check the path")
     interrupted = swap.plan_of(path).exists()

@@ -27,6 +27,7 @@ from jitrl.memory.sql.sqlite_file import (
     TABLES,
     Transaction,
     connect,
+    followed,
     make,
     no_memory,
     open_database,
@@ -155,7 +156,8 @@ class SqliteMemory(SqlMemory):
         found = 0
         for end in ("", "-wal"):
             with suppress(FileNotFoundError):
-                found += self._file.with_name(self._file.name + end).stat().st_size
+                file = followed(self._file)
+                found += file.with_name(file.name + end).stat().st_size
         return found
 
     def _connection(self) -> sqlite3.Connection:

@@ -123,8 +123,14 @@ def connect(path: str | None, *, readonly: bool, power: bool, wait: float) -> sq
         raise MemoryUnavailable(f"memory {path!r}: {error.strerror}: check the path") from error
 
 
+def followed(path: Path) -> Path:
+    """Return the file that a symbolic link leads to: SQLite puts the log beside that one."""
+    return path.resolve() if path.is_symlink() else path
+
+
 def _target(path: Path, readonly: bool, power: bool) -> str:
     """Return the address of the file for SQLite, after a look at what is there."""
+    path = followed(path)
     folder = path.absolute().parent
     if readonly and not path.exists():
         raise MemoryUnavailable(f"no memory at {str(path)!r}: check the path")
