@@ -26,11 +26,13 @@ from jitrl.memory.sql.sqlite_file import (
     SCHEMA_VERSION,
     TABLES,
     Transaction,
+    at_rest,
     connect,
     followed,
     make,
     no_memory,
     open_database,
+    stamp,
 )
 from jitrl.memory.sql.store import SqlMemory
 
@@ -78,13 +80,12 @@ class SqliteMemory(SqlMemory):
         self._db: sqlite3.Connection | None = None
         self._old: _OldFile | None = None  # what is in RAM is a copy of it
         self._identity: tuple[int, int] | None = None  # of the file: device and inode
+        self._at_rest: tuple[int, ...] | None = (
+            None  # how it looked, if read without locks
+        )
         try:
             with self._errors(), self._named():
-                self._db = connect(
-                    self.path, readonly=readonly, power=durability == "power", wait=_WAIT_SECONDS
-                )
-                self._identity = self._there()
-                self._prepare(durability)
+                self._open(durability)
         except BaseException:
             self.close()
             raise
@@ -113,6 +114,11 @@ class SqliteMemory(SqlMemory):
                 yield Transaction(db)
                 return
             self._check_place()
+            if self._at_rest is not None and self._at_rest != self._stamp():
+                self.close()  # somebody has written to it
+                self._at_rest = None
+                self._open("process")
+                db = self._connection()
             if self._old is not None and self._old.changed():
                 db = self._follow(self._old)
             with self._transaction(db, _look):
@@ -209,6 +215,22 @@ class SqliteMemory(SqlMemory):
                 raise NotAMemory(damaged(self._name, "a text that cannot be decoded")) from error
             except sqlite3.Error as error:
                 raise _translated(error, self._name) from error
+
+    def _open(self, durability: Durability) -> None:
+        self._at_rest = self._stamp()  # before it is opened: what changes meanwhile is noticed
+        self._db = connect(
+            self.path, readonly=self._readonly, power=durability == "power", wait=_WAIT_SECONDS
+        )
+        self._identity = self._there()
+        self._prepare(durability)
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        """Return how the file looks, where a reader takes it for immutable; else None."""
+        if self._file is None or not (self._readonly and self._file.exists()):
+            return None
+        if self._at_rest is None and not at_rest(self._file):
+            return None
+        return stamp(self._file)
 
     def _prepare(self, durability: Durability) -> None:
         db = self._connection()

@@ -153,10 +153,22 @@ def _target(path: Path, readonly: bool, power: bool) -> str:
         )
     wal.check(path, power=power)
     target = f"file:{quote(os.fsencode(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
-    log = path.with_name(f"{path.name}-wal")
-    if readonly and not os.access(folder, os.W_OK) and not log.exists():
+    if readonly and at_rest(path):
         target += "&immutable=1"  # no place for the shared-memory file of WAL mode
     return target
+
+
+def at_rest(path: Path) -> bool:
+    """Return whether a file has no log, and lies where a reader can make none."""
+    log = path.with_name(f"{path.name}-wal")
+    return not os.access(path.absolute().parent, os.W_OK) and not log.exists()
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what tells whether a file that is read as immutable has changed."""
+    held = path.stat()
+    log = path.with_name(f"{path.name}-wal")
+    return held.st_dev, held.st_ino, held.st_size, held.st_mtime_ns, int(log.exists())
 
 
 def _create(path: Path, power: bool) -> None:
