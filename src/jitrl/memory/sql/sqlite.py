@@ -80,9 +80,7 @@ class SqliteMemory(SqlMemory):
         self._db: sqlite3.Connection | None = None
         self._old: _OldFile | None = None  # what is in RAM is a copy of it
         self._identity: tuple[int, int] | None = None  # of the file: device and inode
-        self._at_rest: tuple[int, ...] | None = (
-            None  # how it looked, if read without locks
-        )
+        self._at_rest: tuple[int, ...] | None = None  # how it looked, if read without locks
         try:
             with self._errors(), self._named():
                 self._open(durability)
