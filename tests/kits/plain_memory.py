@@ -7,6 +7,7 @@ redacts nothing.
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -52,6 +53,7 @@ class PlainMemory:
         self.clock = clock
         self.epoch = "first"
         self.revision = 0
+        self.marks = [""]  # of revision 0, 1, 2 ...
         self.held = {}  # number -> Held
         self.gone = {}  # number -> revision
         self.numbers = {}  # state -> number
@@ -63,7 +65,7 @@ class PlainMemory:
     def append(self, episode):
         if any(held.episode.id == episode.id for held in self.held.values()):
             return False
-        self.revision += 1
+        self._turn()
         self.held[self.revision] = Held(self.revision, self.revision, episode, self.clock())
         states = [step.state for step in episode.steps]
         if episode.final_state is not None:
@@ -103,6 +105,9 @@ class PlainMemory:
 
     def pulse(self):
         return Pulse(self.epoch, self.revision, len(self.held))
+
+    def mark(self, revision):
+        return self.marks[revision] if revision < len(self.marks) else ""
 
     def changes(self, after):
         for number in sorted(self.held | self.gone):
@@ -163,7 +168,7 @@ class PlainMemory:
     def forget(self, selection, progress=None):
         doomed = [h.number for h in self._selected(selection)]
         if doomed:
-            self.revision += 1
+            self._turn()
             self.epoch += "+"
             self.gone.clear()
             for number in doomed:
@@ -191,7 +196,7 @@ class PlainMemory:
         before, members = self._members(None), self._members(name)
         changed = [h for n, h in self.held.items() if h.active != (n in members)]
         if changed:
-            self.revision += 1
+            self._turn()
         for held in changed:
             held.active, held.revision = held.number in members, self.revision
         after = self._members(None)
@@ -205,6 +210,10 @@ class PlainMemory:
         return self._evict()
 
     # --- inside
+
+    def _turn(self):
+        self.revision += 1
+        self.marks.append(secrets.token_hex(4))
 
     def _members(self, name):
         if name is None:
@@ -242,14 +251,14 @@ class PlainMemory:
     def _set(self, selection, wanted, **changes):
         found = [held for held in self._selected(selection) if wanted(held)]
         if found:
-            self.revision += 1
+            self._turn()
         for held in found:
             for name, value in (changes | {"revision": self.revision}).items():
                 setattr(held, name, value)
         return len(found)
 
     def _touch(self, held, **changes):
-        self.revision += 1
+        self._turn()
         for name, value in (changes | {"revision": self.revision}).items():
             setattr(held, name, value)
 
@@ -259,7 +268,7 @@ class PlainMemory:
         if self.cap is None or len(active) <= self.cap.episodes:
             return 0
         going = self._order(active)[: len(active) - (self.cap.episodes - self.cap.episodes // 10)]
-        self.revision += 1
+        self._turn()
         kept = set(itertools.chain(*(members for _, members in self.named.values())))
         for number in going:
             if number in kept:

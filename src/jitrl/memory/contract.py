@@ -269,6 +269,12 @@ class Memory(Protocol):
     def pulse(self) -> Pulse:
         """Return where the memory stands; cheap, to be asked at every episode."""
 
+    def mark(self, revision: int) -> str:
+        """Return what was drawn at random when a revision was made; "" where there is no such one.
+
+        Memories that agree in it, as a copy does with its original, had one history up to there.
+        """
+
     def changes(self, after: int) -> Iterator[Trail]:
         """Iterate over what changed after a revision: each episode once, as it is now, by number.
 

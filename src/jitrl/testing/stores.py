@@ -20,6 +20,7 @@ _METHODS = (
     "get",
     "__len__",
     "pulse",
+    "mark",
     "changes",
     "states",
     "heads",
@@ -179,6 +180,10 @@ def _check_trails(memory: Memory) -> None:
     assert appended.epoch == before.epoch, "append() must leave pulse().epoch as it is"
     _compare_trails(memory, before.revision, list(memory.episodes())[-2:])
     memory.append(_episode("followed"))
+    marks = [memory.mark(r) for r in range(appended.revision + 1)]
+    assert marks[0] == memory.mark(appended.revision + 1) == "", 'mark() of no revision must be ""'
+    assert "" not in marks[1:], "mark() must say something of each revision"
+    assert len(set(marks)) == len(marks), "mark() must tell revisions apart"
     assert memory.pulse() == appended, "append() of an id that is stored must change nothing"
     memory.judge("followed", [1.0, None])
     _compare_trails(memory, appended.revision, [e for e in memory.episodes() if e.id == "followed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from contextlib import closing
 
@@ -11,7 +12,7 @@ from index_kit import ALL, RETURNS, ROOM, by_definition, by_index, episode, step
 from plain_memory import PlainMemory
 
 from jitrl.errors import MemoryUnavailable
-from jitrl.memory import Cap, Index, Selection
+from jitrl.memory import Cap, Index, Selection, SqliteMemory
 from jitrl.memory.index import columns, engine
 from jitrl.records import State
 from jitrl.similarity import Field
@@ -232,6 +233,35 @@ def test_the_saved_index_of_an_older_copy_of_the_memory_is_not_used(memory, tmp_
     assert memory.pulse() == other.pulse()
     assert answers(other) == expected(other)
     assert "another memory" in caplog.text
+
+
+def test_a_copy_that_was_restored_and_went_its_own_way_is_told_apart(tmp_path, caplog):
+    path, backup, hall = tmp_path / "m.db", tmp_path / "backup.db", State(room="hall")
+
+    def found(change=lambda memory: None):
+        with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+            change(memory)
+            return {one.episode for one in index.refresh().neighbours(hall, ALL)}
+
+    with closing(SqliteMemory(path)) as memory:
+        for id in "ab":
+            memory.append(episode(id, step(hall)))
+    shutil.copyfile(path, backup)
+    assert found(lambda memory: memory.quarantine(Selection(id="b"), "why")) == {"a"}
+    shutil.copyfile(backup, path)
+    assert found(lambda memory: memory.quarantine(Selection(id="a"), "why")) == {"b"}
+    assert "another memory" in caplog.text
+    assert found() == {"b"}
+
+
+def test_an_index_that_is_open_notices_that_its_memory_is_another_one(memory):
+    index = Index(memory, ROOM, RETURNS)
+    assert asked(index.refresh()) == expected(memory)
+    memory.marks = [mark and f"{mark} of a copy" for mark in memory.marks]
+    first = next(iter(memory.held.values()))
+    first.quarantined = "in the life of the copy"
+    assert asked(index.refresh()) == expected(memory)
+    index.close()
 
 
 def test_a_place_that_cannot_be_written_to_costs_the_saving_only(tmp_path, caplog):

@@ -241,7 +241,7 @@ def test_a_database_of_another_program_is_left_alone(quick):
     path = quick / "m.db"
     subprocess.run(
         [sys.executable, "-c", "import sqlite3,sys; sqlite3.connect(sys.argv[1]).executescript("
-         "'CREATE TABLE log (a, b, c, d, e); INSERT INTO log VALUES (1, 2, 3, 4, 5)')", path],
+         "'CREATE TABLE log (a, b, c, d, e, f); INSERT INTO log VALUES (1, 2, 3, 4, 5, 6)')", path],
         check=True,
     )  # fmt: skip
     held = path.read_bytes()

@@ -77,6 +77,9 @@ class ListMemory:
     def pulse(self):
         return Pulse("epoch", len(self.log), len(self.held))
 
+    def mark(self, revision):
+        return f"mark {revision}" if 0 < revision <= len(self.log) else ""
+
     def changes(self, after):
         states = self.numbered()
         for place in sorted(set(self.log[after:])):
@@ -386,6 +389,16 @@ class MixesUpHeads(ListMemory):
         return dict(zip(held, reversed(held.values()), strict=True))
 
 
+class MarksNothing(ListMemory):
+    def mark(self, revision):
+        return ""
+
+
+class MarksAllAlike(ListMemory):
+    def mark(self, revision):
+        return super().mark(revision) and "mark"
+
+
 class StandsStill(ListMemory):
     stood = None
 
@@ -444,6 +457,8 @@ BROKEN = [
     (ShiftsStates, r"changes\(0\) of episode .*: states must be"),
     (LosesActions, r"changes\(0\) of episode 'plain': actions must be .*, got \(\)"),
     (MixesUpHeads, r"heads\(\) of episode 'plain' must be \('plain'"),
+    (MarksNothing, r"mark\(\) must say something"),
+    (MarksAllAlike, r"mark\(\) must tell revisions apart"),
     (StandsStill, r"append\(\) must raise pulse\(\).revision"),
     (CountsRevisions, r"pulse\(\).episodes must be"),
     (LosesItsRedaction, r"with `redaction`, episode 'with a secret': task was"),
@@ -503,7 +518,9 @@ def test_a_handle_that_does_not_see_the_others_episodes_is_named():
         check_store(open_)
 
 
-PARTS = ("append", "judge", "episodes", "get", "pulse", "changes", "states", "heads", "close")
+PARTS = (
+    *("append", "judge", "episodes", "get", "pulse", "mark", "changes", "states", "heads", "close"),
+)
 
 
 @pytest.mark.parametrize("missing", [*PARTS, "path", "beside", "redaction"])

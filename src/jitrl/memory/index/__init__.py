@@ -158,7 +158,8 @@ class Index:
         anew = engine.revision == 0
         try:
             if engine.revision != pulse.revision:
-                engine.read(self._memory.changes(engine.revision), pulse.revision)
+                mark = self._memory.mark(pulse.revision)
+                engine.read(self._memory.changes(engine.revision), pulse.revision, mark)
         except Moved:
             return None
         except Stale as error:
@@ -171,7 +172,7 @@ class Index:
         if engine.epoch != pulse.epoch:
             return True
         steps, wasted = len(engine.evidence.rows), engine.evidence.wasted
-        if engine.revision > pulse.revision or (wasted > _WASTED and steps > _WASTED_STEPS):
+        if not engine.current() or (wasted > _WASTED and steps > _WASTED_STEPS):
             self._distrust = True
         return self._distrust
 
@@ -203,19 +204,16 @@ class Index:
         saved = None if self._distrust else folder.load(pulse)
         if saved is None:
             return None
+        if self._memory.mark(saved.revision) != saved.mark:
+            log.warning("the saved index %s is of another memory: built anew", folder.path)
+            return None
         engine = self._fresh(pulse, saved.salt)
-        if saved.last is not None:
-            number, digest = saved.last
-            head = engine.heads([number]).get(number)
-            if head is not None and engine.features.digest(head.id) != digest:
-                log.warning("the saved index %s is of another memory: built anew", folder.path)
-                return None
         try:
             engine.load(saved.parts, saved.steps, saved.changes)
         except (ValueError, IndexError) as error:
             log.warning("the saved index %s is damaged (%s): built anew", folder.path, error)
             return None
-        engine.revision = saved.revision
+        engine.revision, engine.mark = saved.revision, saved.mark
         return engine
 
     def _save(self, folder: Folder, engine: Engine) -> None:

@@ -37,6 +37,7 @@ class Engine:
     """The distinct states and the steps of a memory, as far as they were read.
 
     epoch, revision  of the memory, up to which it was read
+    mark             of that revision
     parts, tail      the rows, in order
     lock             held while any of it changes or is searched
     """
@@ -56,6 +57,7 @@ class Engine:
         self.features = features
         self.kernels = kernels
         self.revision = 0
+        self.mark = ""
         self.parts: list[Part] = []
         self.tail = Tail(0)
         self.evidence = Evidence(returns)
@@ -75,8 +77,8 @@ class Engine:
         self.tail = Tail(parts[-1].end if parts else 0)
         self.evidence.load(steps, changes, self.tail.base)
 
-    def read(self, trails: Iterable[Trail], revision: int) -> None:
-        """Take over what changed up to a revision. Raises Stale or Moved."""
+    def read(self, trails: Iterable[Trail], revision: int, mark: str) -> None:
+        """Take over what changed up to a revision of that mark. Raises Stale or Moved."""
         waiting: list[Trail] = []
         numbers: set[int] = set()
         for trail in trails:
@@ -87,7 +89,13 @@ class Engine:
                 waiting, numbers = [], set()
         self._take(waiting, numbers)
         with self.lock:
-            self.revision = revision
+            self.revision, self.mark = revision, mark
+
+    def current(self) -> bool:
+        """Say whether the memory is still the one that was read, grown or not."""
+        with self.lock:
+            revision, mark = self.revision, self.mark
+        return self.memory.pulse().epoch == self.epoch and self.memory.mark(revision) == mark
 
     def _take(self, trails: Sequence[Trail], states: set[int]) -> None:
         empty = [trail.number for trail in trails if not (trail.present or trail.states)]

@@ -1,7 +1,8 @@
 """The index beside its memory: what is saved of it, and how it is found again.
 
     <beside>/<digest of how texts are cut>/
-        manifest       JSON: salt, epoch and revision of the memory, the files; replaced atomically
+        manifest       JSON: salt, epoch, revision and its mark of the memory, the files; replaced
+                       atomically
         <name>.part    the states and steps of a run of episodes (`jitrl.memory.index.columns`)
         <name>.changes what changed since in episodes of the parts
         lock           locked by who writes
@@ -47,15 +48,12 @@ _TEXTS = ("column", "digests", "sizes", "starts", "features", "hashes", "text_st
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a folder held.
-
-    last  number of the last episode, and the digest of its id; None where that is unknown
-    """
+    """What a folder held; `epoch`, `revision` and its `mark` are those of the memory."""
 
     salt: bytes
     epoch: str
     revision: int
-    last: tuple[int, int] | None
+    mark: str
     parts: list[Part]
     steps: list[Columns]
     changes: Columns | None
@@ -148,9 +146,8 @@ class Folder:
                 raise Damaged(f"{told['changes']} belongs to another index")
             changes = Columns.of(arrays, [])
         self._saved = (told["revision"], told["parts"])
-        last = None if told["last"] is None else (told["last"][0], told["last"][1])
         salt = bytes.fromhex(told["salt"])
-        return Saved(salt, told["epoch"], told["revision"], last, parts, steps, changes)
+        return Saved(salt, told["epoch"], told["revision"], told["mark"], parts, steps, changes)
 
     # --- writing
 
@@ -226,8 +223,6 @@ class Folder:
             if self._saved == (revision, files):
                 return
             changes = engine.evidence.changed(upto)
-            last = int(engine.evidence.numbers.items[upto - 1]) if upto else 0
-        head = engine.heads([last]).get(last)
         salt = engine.features.salt.hex()
         changed = None
         if changes is not None:
@@ -238,13 +233,13 @@ class Folder:
             "epoch": engine.epoch,
             "salt": salt,
             "revision": revision,
-            "last": None if head is None else [last, engine.features.digest(head.id)],
+            "mark": engine.memory.mark(revision),
             "parts": files,
             "changes": changed,
         }
         self._publish(told)
         self._saved = (revision, files)
-        if not _current(engine):  # somebody forgot something meanwhile
+        if not _current(engine):  # somebody forgot something meanwhile, or put a copy in its place
             self.discard()
 
     def _write(self, part: Part, engine: Engine) -> None:
@@ -302,7 +297,7 @@ def verify(beside: Path | None) -> Iterator[Finding]:
 def _current(engine: Engine) -> bool:
     """Say whether the memory is still the one that the engine read."""
     try:
-        return engine.memory.pulse().epoch == engine.epoch
+        return engine.current()
     except StoreError as error:
         log.debug("the index is not saved: %s", error)
         return False

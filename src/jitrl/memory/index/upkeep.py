@@ -29,16 +29,19 @@ class Upkeep:
         self._faster = faster
         self._folder = folder
         self._thread: threading.Thread | None = None
+        self._running = False  # changed with the lock of the engine held
         self._stopped = False
-        self._failed: list[int] | None = None  # with these parts something failed: not tried again
+        self._saved: list[int] | None = None  # these parts were given to be saved
+        self._failed: list[int] | None = None  # with these something failed: not tried again
 
     def begin(self) -> None:
         """See to it that what is to be done is done, by and by."""
         with self._engine.lock:
-            if self._stopped or (self._thread is not None and self._thread.is_alive()):
+            if self._stopped or self._running:
                 return
             work = self._next() is not None or self._unsaved() or self._repays()
             if work and self._failed != self._parts():
+                self._running = True
                 self._thread = threading.Thread(target=self._run, name="jitrl-index")
                 self._thread.start()
 
@@ -57,18 +60,28 @@ class Upkeep:
         try:
             if self._repays():
                 self._change_over()
-            while not self._stopped:
-                with self._engine.lock:
-                    parts = self._next()
-                if parts is None:
-                    if self._folder is not None and self._unsaved():
-                        self._folder.save(self._engine)
-                    return
-                self._replace(parts)
+            while self._work():
+                pass
         except Exception:  # whatever it is, the old parts are as good
             log.warning("parts of an index were not joined or saved: it goes on", exc_info=True)
             with self._engine.lock:
-                self._failed = self._parts()
+                self._failed, self._running = self._parts(), False
+
+    def _work(self) -> bool:
+        """Do the next thing that is to be done; False where there is nothing."""
+        with self._engine.lock:
+            parts = None if self._stopped else self._next()
+            held = self._parts()
+            save = parts is None and self._saved != held and not self._stopped and self._unsaved()
+            if parts is None and not save:
+                self._running = False  # whoever comes from now on begins anew
+                return False
+        if parts is not None:
+            self._replace(parts)
+        elif self._folder is not None:
+            self._saved = held
+            self._folder.save(self._engine)
+        return True
 
     def _repays(self) -> bool:
         return self._faster and self._engine.tail.end >= _REPAYS

@@ -98,12 +98,12 @@ class Rebuild:
         for number in range(1, top + 1):
             told = log.get(number)
             if number in self._stored:
-                told = Revision(number, tables.APPEND, "[]", None)
+                told = Revision(number, tables.APPEND, "[]", None, b"")
             elif told is None:
-                told = Revision(number, "lost", "[]", None)
+                told = Revision(number, "lost", "[]", None, b"")
             elif told.episode and told.gone is None:
                 told = replace(told, gone=top + 1)
-            self._insert("log", (told.revision, told.what, told.changed, told.gone))
+            tables.put_revision(self.db, replace(told, mark=tables.new_mark()))
         self.held.revision = top
         self.held.forgot = tables.turn(self.db, self.held, "repair")
         named = {finding.number for finding in self.findings} | self._stored | log.keys()

@@ -14,8 +14,8 @@ from jitrl.memory.sql import rows
 from jitrl.memory.sql.rows import Damage, Line, Row, Value, seal
 from jitrl.memory.sql.tables import APPEND, Meta, Named, Revision
 
-_SEALED = {14: "memory", 5: "log", 3: "states", 16: "episodes", 6: "snapshots"}
-"""Tables whose rows have a seal, by the number of their columns."""
+_SEALED = {"memory": 14, "log": 6, "states": 3, "episodes": 16, "snapshots": 6}
+"""Tables whose rows have a seal, and the number of their columns."""
 _OLD = {3: "old_states", 7: "old_episodes"}
 """Tables of schema versions 1 and 2, likewise."""
 _STEP = 12
@@ -53,7 +53,7 @@ class Salvage:
     def __init__(self, images: Sequence[Image], progress: Progress | None = None) -> None:
         self._db = sqlite3.connect("", isolation_level=None)  # in a file that nobody else sees
         self._db.execute("PRAGMA journal_mode = OFF")
-        columns = {name: n for n, name in (*_SEALED.items(), *_OLD.items(), (_STEP, "steps"))}
+        columns = {**_SEALED, **{name: n for n, name in _OLD.items()}, "steps": _STEP}
         for name, n in columns.items():
             named = ", ".join(f"c{i}" for i in range(n))
             self._db.execute(f"CREATE TABLE {name} (image, {named})")
@@ -252,10 +252,13 @@ def _recognised(found: Found) -> tuple[str, Row] | None:
     if found.values[0] is not None:
         return None
     values = (found.rowid, *found.values[1:])
-    if n in _SEALED:
-        values = _real(_SEALED[n], values)
+    table = next((name for name, columns in _SEALED.items() if columns == n), None)
+    if table == "log" and isinstance(values[4], str):  # a list of members, and no mark
+        table = "snapshots"
+    if table is not None:
+        values = _real(table, values)
         if seal(*values[:-1]) == values[-1]:
-            return _SEALED[n], values
+            return table, values
     if n not in _OLD:
         return None
     if n == 3 and not (isinstance(values[2], str) and rows.digest_of(values[2]) == values[1]):

@@ -29,6 +29,7 @@ CREATE TABLE log (
     what       {text} NOT NULL,       -- "append": the episode of this number was stored
     changed    {text} NOT NULL,       -- numbers of the others that it changed, JSON: [first, last]s
     gone       {integer},             -- of an episode: the revision that deleted it
+    mark       {bytes} NOT NULL,      -- drawn at random: tells histories apart
     seal       {bytes} NOT NULL
 );
 CREATE TABLE states (

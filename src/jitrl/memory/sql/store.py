@@ -116,6 +116,15 @@ class SqlMemory(Governance):
             held = tables.meta(db)
         return Pulse(held.epoch, held.revision, held.episodes)
 
+    @transaction
+    def mark(self, revision: int) -> str:
+        """Return what a revision is known by; see `jitrl.memory.Memory.mark`."""
+        with self.look() as db:
+            if not 0 < revision <= tables.meta(db).revision:
+                return ""
+            (told,) = tables.revisions(db, revision - 1, revision)
+        return told.mark.hex()
+
     def changes(self, after: int) -> Iterator[Trail]:
         """Iterate over what changed after a revision; see `jitrl.memory.Memory.changes`."""
         after = max(after, 0)

@@ -12,12 +12,13 @@ as a row. Every row has a seal. That a row is missing is proven:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from jitrl.memory.sql import directory, rows
 from jitrl.memory.sql.directory import IDS, STATES
-from jitrl.memory.sql.rows import Damage, Line, Row, seal, sealed
+from jitrl.memory.sql.rows import Damage, Line, Row, Value, seal, sealed
 from jitrl.memory.sql.schema import Sql, insertion
 from jitrl.records import Episode, State
 
@@ -90,6 +91,12 @@ class Revision:
     what: str
     changed: str
     gone: int | None
+    mark: bytes
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The values of the row, in the order of its columns."""
+        return self.revision, self.what, self.changed, self.gone, self.mark
 
     @property
     def episode(self) -> bool:
@@ -100,15 +107,24 @@ class Revision:
 def turn(db: Sql, held: Meta, what: str, changed: Iterable[int] = ()) -> int:
     """Begin the next revision, and return it; `changed` rise."""
     held.revision += 1
-    values = (held.revision, what, rows.spans(changed), None)
-    db.execute(insertion("log", 5), (*values, seal(*values)))
+    put_revision(db, Revision(held.revision, what, rows.spans(changed), None, new_mark()))
     return held.revision
+
+
+def new_mark() -> bytes:
+    """Return a mark for a revision."""
+    return secrets.token_bytes(8)
+
+
+def put_revision(db: Sql, told: Revision) -> None:
+    """Write a row of the log."""
+    db.execute(insertion("log", 6), (*told.values, seal(*told.values)))
 
 
 def revisions(db: Sql, after: int, upto: int) -> list[Revision]:
     """Return the revisions in (after, upto], every one."""
     found = db.execute(
-        "SELECT revision, what, changed, gone, seal FROM log "
+        "SELECT revision, what, changed, gone, mark, seal FROM log "
         "WHERE revision > ? AND revision <= ? ORDER BY revision",
         (after, upto),
     )
@@ -129,9 +145,9 @@ def stretches(db: Sql, after: int, upto: int) -> Iterator[list[Revision]]:
 def delete(db: Sql, line: Line, revision: int) -> None:
     """Delete an episode; its states stay."""
     (told,) = revisions(db, line.number - 1, line.number)
-    values = (line.number, told.what, told.changed, revision)
+    told = replace(told, gone=revision)
     update = "UPDATE log SET gone = ?, seal = ? WHERE revision = ?"
-    db.execute(update, (revision, seal(*values), line.number))
+    db.execute(update, (told.gone, seal(*told.values), line.number))
     db.execute("DELETE FROM steps WHERE episode = ?", (line.number,))
     db.execute("DELETE FROM episodes WHERE number = ?", (line.number,))
     directory.drop(db, IDS, rows.digest_of(line.id))
