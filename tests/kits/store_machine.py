@@ -6,20 +6,26 @@ Derive from `StoreMachine` and say how the store is opened; see `test_store_mach
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from index_kit import ALL, RETURNS, by_definition, by_index
 from plain_memory import PlainMemory
 
-from jitrl.errors import InvalidValue, MemoryUnavailable, UnknownName
-from jitrl.memory import Cap, Selection
+from jitrl.errors import BadPack, InvalidValue, MemoryUnavailable, UnknownName
+from jitrl.memory import Cap, Index, Selection
+from jitrl.memory.packs.pack import export, import_pack
 from jitrl.records import Episode, State, Step
+from jitrl.similarity import Field
 
 DIED = 7
+FIELDS = [Field("room", weight=0.7, n=2), Field("self", weight=0.3)]
 IDS = st.sampled_from([f"id {i}" for i in range(12)])
 TASKS = st.sampled_from(["", "find the lamp", 'a "task"\n'])
 NAMES = st.sampled_from(["first", "second", "a\0b"])
@@ -101,6 +107,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.first = self.opened(self.now)
         self.second = None
         self.reader = None
+        self.index = None  # of the first one
+        self.packs = []  # (path, the episodes that are in it)
+        self.outside = tempfile.TemporaryDirectory()
         self.under_way = None  # (iterator, number of the last that it yielded)
         self.epochs = {}  # ours -> the plain one
         self.states = {}  # epoch -> number -> state
@@ -123,8 +132,14 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def close_and_reopen(self):
         self.under_way = None
+        self.close_the_index()
         self.first.close()
         self.first = self.opened(self.now)
+
+    def close_the_index(self):
+        if self.index is not None:
+            self.index.close()
+        self.index = None
 
     @precondition(lambda self: self.second is not None)
     @rule()
@@ -194,6 +209,33 @@ class StoreMachine(RuleBasedStateMachine):
     def rollback(self, second, name):
         self.both(second, "rollback", name)
 
+    @rule(selection=st.just(Selection()) | SELECTIONS)
+    def export(self, selection):
+        path = Path(self.outside.name, f"{len(self.packs)}.zip")
+        held = [h for _, h in sorted(self.plain.held.items()) if h.present]
+        meant = [h.episode for h in held if self.plain._meant(h, selection)]
+        assert export(self.first, path, selection).episodes == len(meant)
+        self.packs.append((path, meant))
+
+    @precondition(lambda self: self.packs)
+    @rule(second=st.booleans(), pick=st.randoms(use_true_random=False), source=SAID)
+    def import_(self, second, pick, source):
+        path, episodes = pick.choice(self.packs)
+        there = [self.plain.get(episode.id) for episode in episodes]
+        memory, pairs = self.writer(second), list(zip(episodes, there, strict=True))
+        if not all(held is None or alike(episode, held) for episode, held in pairs):
+            with pytest.raises(BadPack, match="with other content"):
+                import_pack(memory, path, source=source)
+            return
+        done = import_pack(memory, path, source=source)
+        new = [episode for episode, held in pairs if held is None]
+        assert (done.stored, done.skipped) == (len(new), len(pairs) - len(new))
+        for episode in new:
+            by = dict(episode.provenance)
+            if "source" in by:
+                by["origin"] = "; ".join(by[name] for name in ("origin", "source") if by.get(name))
+            self.plain.append(replace(episode, provenance={**by, "source": source}))
+
     @rule(second=st.booleans(), name=st.sampled_from(["quarantine", "release", "forget"]))
     def select_nothing(self, second, name):
         why = ["why"] if name == "quarantine" else []
@@ -254,6 +296,14 @@ class StoreMachine(RuleBasedStateMachine):
         assert next(iterator, None) == (held[left[0]].episode if left else None)
         self.under_way = (iterator, left[0]) if left else None
 
+    @rule(state=STATES)
+    def neighbours(self, state):
+        if self.index is None:
+            self.index = Index(self.first, FIELDS, RETURNS)
+        found = by_index(self.index.refresh(), state, ALL)
+        self.index._upkeep.wait()  # nobody else is at work where a process is forked
+        assert found == by_definition(self.plain.episodes(), FIELDS, state, ALL)
+
     @rule(after=st.integers(0, 30))
     def episodes_after(self, after):
         assert list(self.first.episodes(after)) == list(self.plain.episodes(after))
@@ -310,6 +360,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.first.get("nowhere") is None
 
     def teardown(self):
+        self.close_the_index()
+        self.outside.cleanup()
         for memory in self.handles():
             memory.close()
         last = self.opened(self.now)
@@ -319,6 +371,16 @@ class StoreMachine(RuleBasedStateMachine):
         finally:
             last.close()
             self.done()
+
+
+def alike(one, other):
+    """Whether two episodes tell the same, but for who answers for them and unknown scores."""
+    scores = [(a.judged, b.judged) for a, b in zip(one.steps, other.steps, strict=False)]
+    bare = [
+        replace(e, provenance={}, steps=tuple(replace(step, judged=None) for step in e.steps))
+        for e in (one, other)
+    ]
+    return bare[0] == bare[1] and all(a == b or None in (a, b) for a, b in scores)
 
 
 def answer(memory, name, *arguments):
