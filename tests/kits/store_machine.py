@@ -26,6 +26,7 @@ from jitrl.similarity import Field
 
 DIED = 7
 FIELDS = [Field("room", weight=0.7, n=2), Field("self", weight=0.3)]
+NEAR = [State(room="hall"), State(room="cellar\nn", self="lamp")]
 IDS = st.sampled_from([f"id {i}" for i in range(12)])
 TASKS = st.sampled_from(["", "find the lamp", 'a "task"\n'])
 NAMES = st.sampled_from(["first", "second", "a\0b"])
@@ -54,11 +55,12 @@ EPISODES = st.builds(
     Episode,
     id=IDS,
     task=TASKS,
-    steps=st.lists(STEPS, max_size=3).map(tuple),
+    steps=st.lists(STEPS, min_size=1, max_size=3).map(tuple) | st.just(()),
     terminated=st.booleans(),
     final_state=st.none() | STATES,
     provenance=PROVENANCE,
 )
+SEVERAL = st.lists(EPISODES, min_size=4, max_size=8, unique_by=lambda episode: episode.id)
 NEEDLES = st.sampled_from([*TEXTS, "n", "\n", '"', "u0000", "room", "note", "nowhere", "task", ","])
 MOMENTS = st.integers(0, 40).map(lambda second: at(1e9 + second))
 SELECTIONS = st.one_of(
@@ -99,8 +101,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- handles
 
-    @initialize()
-    def begin(self):
+    @initialize(episodes=SEVERAL)
+    def begin(self, episodes):
         self.time = 1e9
         self.fresh()
         self.plain = PlainMemory(clock=lambda: at(self.time))
@@ -113,6 +115,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.under_way = None  # (iterator, number of the last that it yielded)
         self.epochs = {}  # ours -> the plain one
         self.states = {}  # epoch -> number -> state
+        self.append_several(False, episodes)
 
     def now(self):
         return self.time
@@ -165,8 +168,8 @@ class StoreMachine(RuleBasedStateMachine):
     def append(self, second, episode):
         self.both(second, "append", episode)
 
-    @rule(second=st.booleans(), episodes=st.lists(EPISODES, min_size=3, max_size=6))
-    def append_some(self, second, episodes):
+    @rule(second=st.booleans(), episodes=SEVERAL)
+    def append_several(self, second, episodes):
         for episode in episodes:
             self.both(second, "append", episode)
 
@@ -209,7 +212,18 @@ class StoreMachine(RuleBasedStateMachine):
     def rollback(self, second, name):
         self.both(second, "rollback", name)
 
-    @rule(selection=st.just(Selection()) | SELECTIONS)
+    @rule(selection=st.just(Selection()) | SELECTIONS, second=st.booleans(), source=SAID)
+    def hand_on_and_forget_and_take_back(self, selection, second, source):
+        self.export(selection)
+        for episode in self.packs[-1][1][::2]:
+            self.both(second, "forget", Selection(id=episode.id))
+        self.import_(second, -1, source)
+
+    @precondition(lambda self: self.packs)
+    @rule(second=st.booleans(), pick=st.integers(0, 99), source=SAID)
+    def import_an_older_one(self, second, pick, source):
+        self.import_(second, pick % len(self.packs), source)
+
     def export(self, selection):
         path = Path(self.outside.name, f"{len(self.packs)}.zip")
         held = [h for _, h in sorted(self.plain.held.items()) if h.present]
@@ -217,10 +231,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert export(self.first, path, selection).episodes == len(meant)
         self.packs.append((path, meant))
 
-    @precondition(lambda self: self.packs)
-    @rule(second=st.booleans(), pick=st.randoms(use_true_random=False), source=SAID)
-    def import_(self, second, pick, source):
-        path, episodes = pick.choice(self.packs)
+    def import_(self, second, which, source):
+        path, episodes = self.packs[which]
         there = [self.plain.get(episode.id) for episode in episodes]
         memory, pairs = self.writer(second), list(zip(episodes, there, strict=True))
         if not all(held is None or alike(episode, held) for episode, held in pairs):
@@ -296,14 +308,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert next(iterator, None) == (held[left[0]].episode if left else None)
         self.under_way = (iterator, left[0]) if left else None
 
-    @rule(state=STATES)
-    def neighbours(self, state):
-        if self.index is None:
-            self.index = Index(self.first, FIELDS, RETURNS)
-        found = by_index(self.index.refresh(), state, ALL)
-        self.index._upkeep.wait()  # nobody else is at work where a process is forked
-        assert found == by_definition(self.plain.episodes(), FIELDS, state, ALL)
-
     @rule(after=st.integers(0, 30))
     def episodes_after(self, after):
         assert list(self.first.episodes(after)) == list(self.plain.episodes(after))
@@ -358,6 +362,12 @@ class StoreMachine(RuleBasedStateMachine):
         for entry in entries:
             assert self.first.get(entry.id) == plain.get(entry.id)
         assert self.first.get("nowhere") is None
+        if self.index is None:
+            self.index = Index(self.first, FIELDS, RETURNS)
+        view = self.index.refresh()
+        self.index._upkeep.wait()  # nobody else is at work where a process is forked
+        for state in NEAR:
+            assert by_index(view, state, ALL) == by_definition(held, FIELDS, state, ALL)
 
     def teardown(self):
         self.close_the_index()
