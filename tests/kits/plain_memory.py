@@ -79,6 +79,8 @@ class PlainMemory:
         held = next((h for h in self.held.values() if h.episode.id == id), None)
         if held is None or len(scores) != len(held.episode.steps):
             raise InvalidValue("id", id, "must be stored, with as many steps")
+        if {"run", "source", "origin"} & dict(provenance).keys():
+            raise InvalidValue("provenance", provenance, "must not be of whose the episode is")
         pairs = list(zip(held.episode.steps, scores, strict=True))
         if not any(s.judged is None and new is not None for s, new in pairs):
             return False

@@ -35,6 +35,7 @@ SAID = st.sampled_from(TEXTS)
 PROVENANCE = st.fixed_dictionaries(
     {}, optional={"run": st.sampled_from(["r1", "r2"]), "source": SAID, "note": SAID}
 )
+JUDGES = st.dictionaries(st.sampled_from(["judge", "note"]), SAID)
 STATES = st.dictionaries(st.sampled_from(["room", "self", ""]), SAID, max_size=2).map(
     lambda fields: State(**fields)
 )
@@ -174,7 +175,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.both(second, "append", episode)
 
     @precondition(lambda self: self.plain.held)
-    @rule(second=st.booleans(), pick=st.randoms(use_true_random=False), by=PROVENANCE)
+    @rule(second=st.booleans(), pick=st.randoms(use_true_random=False), by=JUDGES | PROVENANCE)
     def judge(self, second, pick, by):
         episode = pick.choice(list(self.plain.held.values())).episode
         scores = [pick.choice([None, 1.0, -2.5]) for _ in episode.steps]

@@ -97,6 +97,10 @@ class Entry:
     quarantined: str | None
 
 
+WHOSE = ("run", "source", "origin")
+"""Provenance that says whose an episode is: `judge` leaves it as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trail:
     """An episode as an index reads it.
@@ -246,10 +250,12 @@ class Memory(Protocol):
         scores      one for each step, None for no score; one that is there is never overwritten
         provenance  who judged, without secrets: added to the episode's if a score was filled in;
                     where an entry of the name is there, and says something else, both are kept:
-                    "old; new"
+                    "old; new". It may not tell of `run`, `source` or `origin`: whose an episode is
+                    does not change
 
         Returns False if there was nothing to fill in. Raises InvalidValue for an id that is not
-        stored, another number of scores than steps, or a score that is no finite number.
+        stored, another number of scores than steps, a score that is no finite number, or a name of
+        provenance that may not be told.
         """
 
     def episodes(self, after: int = 0) -> Iterator[Episode]:

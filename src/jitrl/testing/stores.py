@@ -135,10 +135,12 @@ def _check_judge(memory: Memory) -> None:
         ("judged", [1.0] * 3, "with fewer scores than steps"),
         ("judged", [1.0] * 5, "with more scores than steps"),
         ("judged", [1.0, None, None, math.nan], "with a score that is nan"),
+        ("judged", [1.0] * 4, "that tells of another source"),
     )
     for id, scores, what in refusals:
+        by = {"source": "two"} if "source" in what else {"by": "two"}
         try:
-            memory.judge(id, scores, {"by": "two"})
+            memory.judge(id, scores, by)
         except InvalidValue:
             _compare(before, list(memory.episodes()), f"after a judge() {what},")
         else:

@@ -212,6 +212,21 @@ def test_a_flipped_bit_of_a_file_is_noticed_or_changes_nothing(tmp_path):
             columns.read(path)
 
 
+def test_a_file_that_is_written_to_while_it_is_open_is_left_at_the_next_look(memory, caplog):
+    index = Index(memory, ROOM, RETURNS)
+    assert asked(index.refresh()) == expected(memory)
+    index._upkeep.wait()
+    (file,) = (path for name, path in files(memory).items() if name.endswith(".part"))
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2 :] = bytes(len(raw) - len(raw) // 2)
+    with file.open("r+b") as open:
+        open.write(raw)
+    os.utime(file, ns=(1, 1))  # whatever the clock's grain is
+    assert asked(index.refresh()) == expected(memory)
+    assert "was changed: built anew" in caplog.text
+    index.close()
+
+
 def test_a_manifest_of_another_version_or_salt_is_not_used(memory, caplog):
     raw = manifest(memory).read_bytes().partition(b"\n")[2]
     for old, new in (b'"version": 1', b'"version": 2'), (b'"salt": "', b'"salt": "00'):

@@ -327,6 +327,13 @@ def test_a_repair_that_is_interrupted_leaves_everything_as_it_was(sample, quick)
     assert lost_numbers(repair(path)) == {9}
 
 
+def test_a_plan_that_leads_elsewhere_is_not_followed(sample, quick):
+    path = damaged(sample, quick)
+    swap.plan_of(path).write_text('{"aside": "../../elsewhere", "findings": []}')
+    with pytest.raises(NotAMemory, match="is damaged: delete it"):
+        repair(path)
+
+
 def test_damaged_files_of_earlier_repairs_are_kept(sample, quick):
     path = damaged(sample, quick)
     first = path.read_bytes()

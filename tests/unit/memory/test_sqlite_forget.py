@@ -95,6 +95,25 @@ def test_what_is_derived_goes_as_well(path):
         assert names(path.parent) == [path.name, f"{path.name}-shm", f"{path.name}-wal"]
 
 
+def test_what_is_derived_goes_where_it_lies_elsewhere_as_well(path, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "deeper").mkdir(parents=True)
+    (elsewhere / "deeper" / "segment").write_text(SECRET)
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode("a"))
+        memory.beside.symlink_to(elsewhere)
+        memory.forget(Selection(id="a"))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_vacuum_leaves_the_index_where_nothing_was_forgotten(path):
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode("a"))
+        (memory.beside / "deeper").mkdir(parents=True)
+        memory.vacuum()
+        assert memory.beside.exists()
+
+
 def test_forgetting_waits_for_a_reader_that_stands_in_the_way(path):
     with closing(SqliteMemory(path)) as memory, closing(SqliteMemory(path)) as other:
         fill(memory)

@@ -43,6 +43,8 @@ class ListMemory:
             place = {other.id: i for i, other in enumerate(self.held)}.get(id)
             if place is None:
                 raise InvalidValue("id", id, "must be that of a stored episode")
+            if {"run", "source", "origin"} & provenance.keys():
+                raise InvalidValue("provenance", provenance, "must not be of whose it is")
             old = self.held[place]
             scores = checked(scores, len(old.steps))
             new = self.filled(old, scores)

@@ -114,7 +114,7 @@ class Index:
                 if read is None or before.epoch != after.epoch:
                     continue
                 engine, anew = read
-                # others wrote meanwhile: the count says nothing, and to read on is to run after them
+                # where others wrote meanwhile the count says nothing; to read on is to chase them
                 if before.revision != after.revision or self.episodes == after.episodes:
                     if self._upkeep is not None:
                         self._upkeep.begin()
@@ -172,6 +172,9 @@ class Index:
         if engine.epoch != pulse.epoch:
             return True
         steps, wasted = len(engine.evidence.rows), engine.evidence.wasted
+        if self._folder is not None and self._folder.touched(engine.parts):
+            log.warning("a file of the index %s was changed: built anew", self._folder.path)
+            self._distrust = True
         if not engine.current() or (wasted > _WASTED and steps > _WASTED_STEPS):
             self._distrust = True
         return self._distrust

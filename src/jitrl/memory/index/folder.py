@@ -19,6 +19,7 @@ import os
 import secrets
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -133,10 +134,11 @@ class Folder:
         parts, steps = [], []
         base = first = 0
         for name in told["parts"]:
+            stamp = _stamp(self.path / name)
             meta, arrays = columns.read(self.path / name)
             if meta["salt"] != told["salt"] or (meta["base"], meta["episodes"][0]) != (base, first):
                 raise Damaged(f"{name} belongs to another index")
-            parts.append(_part(name, meta, arrays))
+            parts.append(_part(name, stamp, meta, arrays))
             steps.append(Columns.of(arrays, meta["actions"]))
             base, first = parts[-1].end, parts[-1].episodes.stop
         changes = None
@@ -148,6 +150,17 @@ class Folder:
         self._saved = (told["revision"], told["parts"])
         salt = bytes.fromhex(told["salt"])
         return Saved(salt, told["epoch"], told["revision"], told["mark"], parts, steps, changes)
+
+    def touched(self, parts: Sequence[Part]) -> bool:
+        """Say whether a file that is mapped was written to; one that was deleted stays as it was.
+
+        We never do that: what is changed is written under a new name.
+        """
+        for part in parts:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if part.file is not None and _stamp(self.path / part.file) != part.stamp:
+                    return True
+        return False
 
     # --- writing
 
@@ -260,7 +273,7 @@ class Folder:
             arrays |= {f"{i}.{kind}": getattr(texts, kind) for kind in _TEXTS}
         try:
             columns.write(self.path / name, meta, arrays | steps.arrays())
-            mapped = _part(name, *columns.read(self.path / name))
+            mapped = _part(name, _stamp(self.path / name), *columns.read(self.path / name))
         except BaseException:
             with engine.lock:
                 engine.evidence.soil(part.episodes)
@@ -310,7 +323,14 @@ def _is(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _part(name: str, meta: dict[str, Any], arrays: dict[str, Array]) -> Part:
+def _stamp(path: Path) -> tuple[int, int]:
+    told = path.stat()
+    return told.st_size, told.st_mtime_ns
+
+
+def _part(
+    name: str, stamp: tuple[int, int], meta: dict[str, Any], arrays: dict[str, Array]
+) -> Part:
     fields = {
         field: Sealed(**{kind: arrays[f"{i}.{kind}"] for kind in _TEXTS})
         for i, field in enumerate(meta["fields"])
@@ -323,4 +343,5 @@ def _part(name: str, meta: dict[str, Any], arrays: dict[str, Array]) -> Part:
         episodes=range(*meta["episodes"]),
         revision=meta["revision"],
         file=name,
+        stamp=stamp,
     )

@@ -97,6 +97,7 @@ class Part:
     episodes   places of its episodes among all of them, in the order of their numbers
     revision   of the memory, up to which these are known
     file       where it is saved, None where it is not
+    stamp      size and time of the last change of that file when it was checked
     """
 
     base: int
@@ -106,6 +107,7 @@ class Part:
     episodes: range
     revision: int
     file: str | None = None
+    stamp: tuple[int, int] | None = None
 
     @property
     def end(self) -> int:

@@ -68,8 +68,7 @@ class Governance(Seam):
 
     def vacuum(self, progress: Progress | None = None) -> None:
         """Give back free space; see `jitrl.memory.Governed.vacuum`."""
-        self._drop_unused(progress)
-        self._clean(progress)
+        self._clean(progress, index=self._drop_unused(progress))
 
     @transaction
     def _entries(self, chooser: selecting.Chooser, after: int) -> tuple[int, list[Entry]]:
@@ -95,11 +94,13 @@ class Governance(Seam):
             return len(doomed), bool(held.unswept)
 
     @transaction
-    def _drop_unused(self, progress: Progress | None) -> None:
+    def _drop_unused(self, progress: Progress | None) -> bool:
+        """Delete states of nobody; say whether something that was forgotten is to be swept up."""
         with self.change() as (db, held):
             _tell(progress, "deleting states", 0, 0)
             tables.drop_unused_states(db, held)
-            held.unswept = 1
+            unswept, held.unswept = held.unswept, 1
+            return bool(unswept)
 
     @transaction
     def snapshot(self, name: str) -> Snapshot:
@@ -200,15 +201,16 @@ class Governance(Seam):
                 _replaced(db, held, line, quarantined=why, revision=revision)
         return len(found)
 
-    def _clean(self, progress: Progress | None) -> None:
+    def _clean(self, progress: Progress | None, index: bool = True) -> None:
         """Delete what is derived, and overwrite what was deleted."""
-        if self.beside is not None and self.beside.exists():
+        if index and self.beside is not None and self.beside.exists():
             _tell(progress, "deleting the index", 0, 0)
             try:
                 _remove(self.beside)
             except OSError as error:
                 raise MemoryUnavailable(
-                    f"{str(self.beside)!r}: {error.strerror}: delete it, and vacuum the memory"
+                    f"{str(self.beside)!r}: {error.strerror or error}: delete it, and vacuum "
+                    "the memory"
                 ) from error
         self.sweep(progress)
         self._swept()
@@ -220,10 +222,17 @@ class Governance(Seam):
 
 
 def _remove(folder: Path) -> None:
-    """Delete a folder to which others write, or which they delete, at the same time."""
+    """Delete a folder to which others write, or which they delete, at the same time.
+
+    Where it is a link to a place elsewhere, that place is emptied.
+    """
     for left in range(_TRIES, 0, -1):
         try:
-            shutil.rmtree(folder)
+            if folder.is_symlink():
+                for inside in folder.iterdir():
+                    shutil.rmtree(inside)
+            else:
+                shutil.rmtree(folder)
             return
         except OSError:
             if not folder.exists():

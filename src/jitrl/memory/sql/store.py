@@ -14,7 +14,7 @@ from types import MappingProxyType
 from jitrl.checks import scores as checked
 from jitrl.checks import text, texts
 from jitrl.errors import InvalidValue
-from jitrl.memory.contract import Head, Pulse, Trail
+from jitrl.memory.contract import WHOSE, Head, Pulse, Trail
 from jitrl.memory.redaction import Redaction
 from jitrl.memory.sql import directory, eviction, rows, tables
 from jitrl.memory.sql.governance import Governance
@@ -59,6 +59,9 @@ class SqlMemory(Governance):
     ) -> bool:
         """Fill in the scores of an episode in one transaction; see `jitrl.memory.Memory.judge`."""
         id, added = text("id", id), texts("provenance", provenance)
+        for name in added:
+            if name in WHOSE:
+                raise InvalidValue("provenance", name, "must not be of whose the episode is")
         if self.redaction is not None:
             added = {name: self.redaction.text(value) for name, value in added.items()}
         with self.change() as (db, held):

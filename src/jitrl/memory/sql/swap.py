@@ -101,6 +101,7 @@ def resume(path: Path) -> tuple[str, list[Finding]] | None:
     try:
         plan: dict[str, Any] = json.loads(text)
         aside, findings = str(plan["aside"]), [Finding(**found) for found in plan["findings"]]
+        path.with_name(aside)  # a name, and no path
     except (ValueError, TypeError, KeyError) as error:
         raise NotAMemory(
             f"{str(plan_of(path))!r} is damaged: delete it and run `jitrl memory repair {path}`"
