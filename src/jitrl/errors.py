@@ -58,7 +58,8 @@ class UnknownName(InvalidValue, KeyError):
     """Nothing is registered under that name."""
 
     def __init__(self, kind: str, name: object, known: list[str]) -> None:
-        super().__init__(kind, name, f"must be one of: {', '.join(known)}")
+        rule = f"must be one of: {', '.join(known)}" if known else "cannot be named: there is none"
+        super().__init__(kind, name, rule)
         self.known = known
 
     def __reduce__(self) -> tuple[object, ...]:

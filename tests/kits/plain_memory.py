@@ -196,7 +196,11 @@ class PlainMemory:
 
     def rollback(self, name):
         before, members = self._members(None), self._members(name)
-        changed = [h for n, h in self.held.items() if h.active != (n in members)]
+        changed = [
+            h
+            for n, h in self.held.items()
+            if (n in members and not h.active) or (n not in members and h.present)
+        ]
         if changed:
             self._turn()
         for held in changed:

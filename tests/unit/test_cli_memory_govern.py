@@ -31,6 +31,20 @@ def test_quarantine_takes_out_what_is_meant_and_release_brings_it_back(cli: Cli)
     assert present("m.db") == EVERY[1:]
 
 
+def test_what_was_in_quarantine_through_a_rollback_comes_back_when_it_is_released(cli: Cli) -> None:
+    cli("snapshot", "m.db", "first")
+    fill("m.db", (episode("d-0", "d"), episode("d-1", "d")))
+    cli("quarantine", "m.db", "--id", "d-0", "--why", "looks made up", "--yes")
+    out = cli("rollback", "m.db", "first", "--keep", "now", "--yes")[1]
+    assert "1 episode would no longer be present, 0 episodes would be again" in out
+    assert "1 episode would stay in quarantine" in out
+    assert present("m.db") == EVERY
+    assert cli("release", "m.db", "--id", "d-0", "--yes")[1].endswith("1 episode released\n")
+    assert present("m.db") == [*EVERY, "d-0"]
+    cli("quarantine", "m.db", "--id", "d-1", "--why", "this one as well", "--yes")
+    assert "1 of them stay rolled back" in cli("release", "m.db", "--id", "d-1", "--yes")[1]
+
+
 def test_what_changes_nothing_says_so(cli: Cli) -> None:
     cli("quarantine", "m.db", "--source", "team C", "--why", "x", "--yes")
     code, out, _ = cli("quarantine", "m.db", "--source", "team C", "--why", "y")
@@ -148,6 +162,7 @@ def test_a_snapshot_is_dropped_by_its_name(cli: Cli) -> None:
 def test_a_cap_is_set_shown_and_lifted(cli: Cli) -> None:
     assert cli("cap", "m.db")[1] == "no cap\n"
     assert "0 episodes went" in cli("cap", "m.db", 9)[1]
+    assert "about 3 episodes would go" in cli("cap", "m.db", 1, "--dry-run")[1]
     assert cli("cap", "m.db")[1] == "9 episodes, oldest first\n"
     assert "2 episodes went" in cli("cap", "m.db", 2, "--policy", "per-state", "--yes")[1]
     assert told(cli("stats", "m.db", "--json"))["cap"] == {"episodes": 2, "policy": "per-state"}
@@ -177,6 +192,7 @@ def test_numbers_of_thousands_are_told_as_people_read_them(cli: Cli) -> None:
         (("cap", "m.db", "0"), "episodes"),
         (("cap", "m.db", "5", "--policy", "worst"), "policy"),
         (("cap", "m.db", "5", "--off"), "--off"),
+        (("cap", "m.db", "--policy", "oldest"), "--policy"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_it(

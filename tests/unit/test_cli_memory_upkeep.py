@@ -65,13 +65,14 @@ def test_a_pack_that_asks_too_much_is_refused(cli: Cli) -> None:
     cli("export", "m.db", "p.zip")
     assert "limit `episodes`" in complaint(cli("import", "n.db", "p.zip", "--max-episodes", 3), 2)
     assert "limit `bytes`" in complaint(cli("import", "n.db", "p.zip", "--max-bytes", 99), 2)
-    assert present("n.db") == []
+    assert not Path("n.db").exists()
 
 
 def test_a_merge_adds_what_is_missing(cli: Cli) -> None:
     fill("n.db", (episode("d-0", "d"), episode("a-0", "a")))
     assert "1 episode stored, 1 skipped" in cli("merge", "m.db", "n.db")[1]
     assert present("m.db") == [*EVERY, "d-0"]
+    assert "5 episodes stored" in cli("merge", "all.db", "m.db")[1]  # made where it is missing
 
 
 def test_a_merge_of_another_episode_under_one_id_stores_nothing(cli: Cli) -> None:
@@ -93,12 +94,13 @@ def test_a_vacuum_drops_what_nothing_uses(cli: Cli) -> None:
         (("export", "m.db", "no/folder/p.zip"), 1, "no/folder"),
         (("export", "m.db", "m.db"), 1, "is no pack"),
         (("export", "m.db", "p.zip", "--since", "soon"), 2, "since"),
+        (("export", "m.db", "p.zip", "--task", "nowhere"), 2, "at least one present"),
         (("export", "none.db", "p.zip"), 1, "no memory at"),
-        (("import", "no/folder/n.db", "p.zip"), 1, "does not exist"),
+        (("import", "no/folder/n.db", "p.zip"), 2, "p.zip"),
+        (("merge", "no/folder/n.db", "m.db"), 1, "does not exist"),
         (("import", "m.db", "p.zip", "--source", ""), 2, "source"),
         (("import", "m.db", "p.zip", "--max-bytes", "0"), 2, "bytes"),
         (("merge", "m.db", "none.db"), 1, "no memory at"),
-        (("merge", "none.db", "m.db"), 1, "no memory at"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_it(

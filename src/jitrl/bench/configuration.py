@@ -171,13 +171,16 @@ class Configuration:
         return [*words, "--out", str(folder)]
 
 
+_WORDS = {"None": None, "True": True, "False": False}
+
+
 def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
-    """Turn "NAME=VALUE" texts into overrides: VALUE is JSON, or else a text.
+    """Turn "NAME=VALUE" texts into overrides: VALUE is JSON, a word of Python's, or else a text.
 
     Raises InvalidValue for a setting without "=", or one that is given twice.
 
-    >>> parse_overrides(["beta=5", "kl_budget=null", "k_counts=steps"])
-    {'beta': 5, 'kl_budget': None, 'k_counts': 'steps'}
+    >>> parse_overrides(["beta=5", "kl_budget=null", "k=None", "k_counts=steps"])
+    {'beta': 5, 'kl_budget': None, 'k': None, 'k_counts': 'steps'}
     """
     result: dict[str, object] = {}
     for setting in settings:
@@ -190,7 +193,7 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
         try:
             result[name] = json.loads(text)
         except (ValueError, RecursionError):
-            result[name] = text
+            result[name] = _WORDS.get(text, text)
     return result
 
 

@@ -52,7 +52,7 @@ def opened(address: str, *, readonly: bool = False, create: bool = False) -> Ite
 def _must_exist(address: str) -> None:
     if remote(address):
         open_memory(address, readonly=True).close()
-    elif not Path(address).exists():
+    elif not Path(address).exists() or (address.endswith("/") and Path(address).is_file()):
         raise MemoryUnavailable(f"no memory at {address!r}: check the path")
 
 
@@ -85,7 +85,8 @@ def found(memory: Governed, name: str) -> Entry:
 
 def gone(name: str) -> InvalidValue:
     """Return the error for an episode that is not there, or no longer."""
-    return InvalidValue("episode", name, "must be the number or the id of a stored one")
+    rule = "must be the number or the id of a stored one (see: jitrl memory show MEMORY --all)"
+    return InvalidValue("episode", name, rule)
 
 
 def repairing(address: str) -> str:

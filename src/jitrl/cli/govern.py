@@ -67,9 +67,12 @@ def rollback(
     """Make present what a snapshot names, and nothing else; nothing is deleted."""
     with interruptible(_NOTHING), opened(path) as memory:
         planned = memory.diff(None, name)
+        held = {one.id for one in memory.catalogue() if one.quarantined is not None}
+        back = [id for id in planned.added if id not in held]
+        stay = f", {many(len(held), 'episode')} would stay in quarantine" if held else ""
         say(
-            f"{many(len(planned.removed), 'episode')} would no longer be present, and "
-            f"{many(len(planned.added), 'episode')} would be again, unless quarantined"
+            f"{many(len(planned.removed), 'episode')} would no longer be present, "
+            f"{many(len(back), 'episode')} would be again{stay}"
         )
         if dry_run:
             return
@@ -136,6 +139,10 @@ def release(
         with interruptible(_NOTHING), work_display("release"):
             done = memory.release(selection)
         say(f"{many(done, 'episode')} released")
+        ids = {one.id for one in found if one.quarantined is not None}
+        out = sum(not one.present for one in memory.catalogue(selection) if one.id in ids)
+        if out:
+            say(f"{out} of them stay rolled back, until a rollback to a snapshot that names them")
 
 
 def forget(
@@ -182,15 +189,21 @@ def cap(
         int | None, typer.Argument(help="How many are kept.", show_default="show the cap")
     ] = None,
     policy: Annotated[
-        str, typer.Option(help="Which go first: oldest, least-useful or per-state.")
-    ] = "oldest",
+        str | None,
+        typer.Option(
+            help="Which go first: oldest, least-useful or per-state.", show_default="oldest"
+        ),
+    ] = None,
     off: Annotated[bool, typer.Option("--off", help="Lift the cap.")] = False,
     yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Show, set or lift the number of episodes that a memory keeps."""
     if off and episodes is not None:
         raise InvalidValue("episodes", episodes, "must be left out with --off")
-    wanted = None if episodes is None else Cap(episodes, cast("Policy", policy))
+    if policy is not None and episodes is None:
+        raise InvalidValue("--policy", policy, "must come with the number of episodes to keep")
+    wanted = None if episodes is None else Cap(episodes, cast("Policy", policy or "oldest"))
     reading = wanted is None and not off
     with interruptible(_NOTHING), opened(path, readonly=reading) as memory:
         if reading:
@@ -201,23 +214,26 @@ def cap(
                 else f"{many(held.episodes, 'episode')}, {held.policy} first"
             )
             return
-        if wanted is not None:
-            _agree_to(memory, wanted, yes)
+        count = 0 if wanted is None else _going(memory, wanted)
+        if count or dry_run:
+            say(
+                f"about {many(count, 'episode')} would go for good; those that a snapshot names "
+                "would be rolled back"
+            )
+        if dry_run:
+            return
+        if count:
+            agreed(f"let them go, {policy or 'oldest'} first?", yes)
         with work_display("applying the cap"):
             gone = memory.set_cap(wanted)
     say("no cap" if wanted is None else f"cap set: {many(gone, 'episode')} went")
 
 
-def _agree_to(memory: Governed, wanted: Cap, yes: bool) -> None:
-    """Ask before a cap lets episodes go: those that are neither gone nor rolled back count."""
+def _going(memory: Governed, wanted: Cap) -> int:
+    """Return about how many a cap lets go: those that are neither gone nor rolled back count."""
     count = sum(one.present or one.quarantined is not None for one in memory.catalogue())
-    if count > wanted.episodes:
-        going = count - (wanted.episodes - wanted.episodes // 10)
-        agreed(
-            f"let about {many(going, 'episode')} go for good, {wanted.policy} first (those that a "
-            "snapshot names are rolled back)?",
-            yes,
-        )
+    left = wanted.episodes - wanted.episodes // 10
+    return count - left if count > wanted.episodes else 0
 
 
 def _some(count: int, otherwise: str) -> bool:

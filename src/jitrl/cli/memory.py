@@ -61,6 +61,7 @@ from jitrl.trust import source_of
 from jitrl.update import returns
 
 Limit = Annotated[int, typer.Option(help="Shown at most.")]
+_TOLD = {"number": "number in its run"}
 _WIDE = 100  # columns from which on a screen shows what can be done without
 
 
@@ -185,7 +186,10 @@ def show(
     if json:
         as_json([_plain(one) for one in newest])
         return
-    _list(newest, every or quarantined)
+    if not newest:
+        console().print("no episode is meant" if not held[False] else "none of them is present")
+    else:
+        _list(newest, every or quarantined)
     if held[True] > limit:
         console().print(f"... and {held[True] - limit} older: --limit {held[True]} shows them all")
     if held[False] and not quarantined:
@@ -264,7 +268,8 @@ def _show_steps(memory: Governed, name: str, limit: int, gamma: float, json: boo
     screen = console()
     status = "" if entry.present else f", {_why(entry)}"
     say(f"episode {entry.number}, {entry.id}{status}; returns with gamma {gamma:g}")
-    screen.print(facts([("task", entry.task), *sorted(episode.provenance.items())]))
+    told = [(_TOLD.get(name, name), said) for name, said in sorted(episode.provenance.items())]
+    screen.print(facts([("task", entry.task), *told]))
     screen.print()
     screen.print(table(columns, rows))
     if len(episode.steps) > limit:
@@ -326,8 +331,18 @@ def neighbours(
     screen.print()
     if near:
         _list_neighbours(near, limit)
+        if of is not None:
+            say(f"step {step} itself is stored as well, and so among them")
         return
-    say(f"nothing is similar enough under preset {preset}; --set threshold=0 shows the nearest")
+    lower = (
+        ""
+        if any(name == "threshold" for name in parse_overrides(settings or []))
+        else ("--set threshold=0 shows the nearest; ")
+    )
+    say(
+        f"nothing is similar enough under preset {preset}; {lower}texts are compared by the words "
+        "that follow each other in them, so give whole ones, or those of a stored step by --of"
+    )
 
 
 def _list_neighbours(near: Sequence[Experience], limit: int) -> None:
@@ -435,15 +450,19 @@ def diff(
 
 def verify(path: Address, json: Json = False) -> None:
     """Check every checksum and every invariant; exit code 1 where something is wrong."""
-    with (
-        interruptible("nothing was changed, and what was looked at so far is not told"),
-        opened(path, readonly=True) as memory,
-        work_display("reading the memory") as progress,
-    ):
-        findings = list(memory.verify(progress))
-        progress("checking the index", 0, 0)
-        derived = list(verify_index(memory.beside))
-        ids = ids_of(memory, findings)
+    try:
+        with (
+            interruptible("nothing was changed, and what was looked at so far is not told"),
+            opened(path, readonly=True) as memory,
+            work_display("reading the memory") as progress,
+        ):
+            findings = list(memory.verify(progress))
+            progress("checking the index", 0, 0)
+            derived = list(verify_index(memory.beside))
+            ids = ids_of(memory, findings)
+    except NotAMemory as error:  # so damaged that it cannot even be opened
+        tell(f"jitrl: {error}")
+        raise typer.Exit(1) from None
     if json:
         as_json([asdict(one) for one in (*findings, *derived)])
     elif not (findings or derived):

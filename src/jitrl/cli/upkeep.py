@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,19 +21,24 @@ from jitrl.cli.asking import (
     Until,
     interruptible,
     opened,
+    words,
 )
 from jitrl.cli.memory import ids_of, list_findings
 from jitrl.cli.progress import work_display
 from jitrl.cli.screen import console, facts, in_bytes, many, said, say, tell
 from jitrl.errors import BadPack, InvalidValue
-from jitrl.memory import Selection
+from jitrl.memory import Governed, Selection
 from jitrl.memory.address import remote, shown
 from jitrl.memory.packs.merge import Imported
 from jitrl.memory.packs.merge import merge as add_all
-from jitrl.memory.packs.pack import Limits, import_pack
+from jitrl.memory.packs.pack import Limits, check, import_pack
 from jitrl.memory.packs.pack import export as write_pack
 from jitrl.memory.repair import repair as save_whole
 
+Made = Annotated[
+    str,
+    typer.Argument(metavar="MEMORY", help="Its file, made if it is missing, or postgresql://..."),
+]
 Pack = Annotated[Path, typer.Argument(help="The file.")]
 
 
@@ -54,6 +60,9 @@ def export(
         opened(path, readonly=True) as memory,
         work_display("exporting") as progress,
     ):
+        if not any(one.present for one in memory.catalogue(selection)):
+            rule = "must mean at least one present episode (see: jitrl memory show MEMORY)"
+            raise InvalidValue("selection", words(selection), rule)
         made = write_pack(memory, pack, selection, progress)
     shown = [
         ("pack", str(pack)),
@@ -68,12 +77,7 @@ def export(
 
 
 def import_(
-    path: Annotated[
-        str,
-        typer.Argument(
-            metavar="MEMORY", help="Its file, made if it is missing, or postgresql://..."
-        ),
-    ],
+    path: Made,
     packs: Annotated[list[Path], typer.Argument(metavar="PACK...", help="The files.")],
     source: Annotated[
         str | None,
@@ -84,28 +88,38 @@ def import_(
 ) -> None:
     """Store the episodes of packs; what is there already is skipped."""
     limits = Limits(bytes=max_bytes, episodes=max_episodes)
-    refused = 0
-    with (
-        interruptible(_again("import", shown(path), *map(str, packs))),
-        opened(path, create=True) as memory,
-    ):
-        for pack in packs:
-            try:
-                with work_display("reading the pack") as progress:
-                    done = import_pack(
-                        memory, pack, source=source, limits=limits, progress=progress
-                    )
-            except BadPack as error:
-                tell(f"jitrl: {error}")
-                refused += 1
-                continue
-            say(f"{pack}: {_counts(done)}, source {done.source!r}")
+    refused: list[Path] = []
+    with interruptible(_again("import", shown(path), *map(str, packs))):
+        if not remote(path) and not Path(path).exists():  # no memory is made of bad packs alone
+            refused += _refused(packs, partial(check, limits=limits))
+        left = [pack for pack in packs if pack not in refused]
+        if left:
+            with opened(path, create=True) as memory:
+                refused += _refused(left, partial(_import, memory, source, limits))
     if refused:
         raise typer.Exit(2)
 
 
+def _refused(packs: list[Path], use: Callable[[Path], object]) -> list[Path]:
+    """Use each of some packs; tell of those that cannot be used, and return them."""
+    bad = []
+    for pack in packs:
+        try:
+            use(pack)
+        except BadPack as error:
+            tell(f"jitrl: {error}")
+            bad.append(pack)
+    return bad
+
+
+def _import(memory: Governed, source: str | None, limits: Limits, pack: Path) -> None:
+    with work_display("reading the pack") as progress:
+        done = import_pack(memory, pack, source=source, limits=limits, progress=progress)
+    say(f"{pack}: {_counts(done)}, source {done.source!r}")
+
+
 def merge(
-    path: Address,
+    path: Made,
     other: Annotated[
         str, typer.Argument(metavar="OTHER", help="The memory whose episodes are added.")
     ],
@@ -114,7 +128,7 @@ def merge(
     with (
         interruptible(_again("merge", shown(path), shown(other))),
         opened(other, readonly=True) as source,
-        opened(path) as memory,
+        opened(path, create=True) as memory,
         work_display("reading the other memory") as progress,
     ):
         done = add_all(memory, source, progress)
@@ -153,14 +167,13 @@ def repair(path: Address) -> None:
 
 def vacuum(path: Address) -> None:
     """Give back free space, and drop what nothing uses any more."""
-    with (
-        interruptible("no episode was touched; run it again to finish"),
-        opened(path) as memory,
-    ):
-        before = memory.size()
-        with work_display("vacuum") as progress:
-            memory.vacuum(progress)
-        after = memory.size()
+    with interruptible("no episode was touched; run it again to finish"):
+        with opened(path) as memory:
+            before = memory.size()
+            with work_display("vacuum") as progress:
+                memory.vacuum(progress)
+        with opened(path, readonly=True) as memory:
+            after = memory.size()
     say(f"{many(before.states - after.states, 'state')} dropped that nothing used")
     if before.bytes is not None and after.bytes is not None:
         say(f"{in_bytes(before.bytes)} before, {in_bytes(after.bytes)} after")

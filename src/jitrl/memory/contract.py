@@ -186,7 +186,9 @@ class Cap:
     def __post_init__(self) -> None:
         count("episodes", self.episodes, least=1)
         if self.policy not in get_args(Policy):
-            raise InvalidValue("policy", self.policy, f"must be one of {get_args(Policy)}")
+            raise InvalidValue(
+                "policy", self.policy, f"must be one of {', '.join(get_args(Policy))}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +341,8 @@ class Governed(Memory, Protocol):
         """Make present what the snapshot names, and nothing else; returns what that changed.
 
         Nothing is deleted: what came after can be brought back by a snapshot that names it.
-        What is in quarantine stays there; scores filled in later stay. Raises UnknownName.
+        What is in quarantine stays there, and is present again when it is released; scores filled
+        in later stay. Raises UnknownName.
         """
 
     @property

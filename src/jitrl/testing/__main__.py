@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 
@@ -10,6 +11,7 @@ from jitrl.testing import Choosing, ScriptedServer, obliging
 
 def main() -> None:
     """Serve, say where, and wait."""
+    argparse.ArgumentParser(prog="python -m jitrl.testing", description=__doc__).parse_args()
     with ScriptedServer(Choosing(obliging)) as server:
         sys.stdout.write(
             f"vllm/scripted at {server.url}; for instance:\n"

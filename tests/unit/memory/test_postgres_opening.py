@@ -165,9 +165,9 @@ def test_a_right_that_is_taken_away_is_told_and_not_waited_for(server, schema, u
 
 
 def test_a_schema_or_a_database_that_does_not_exist_is_told(server):
-    refused(MemoryUnavailable, "create the schema", server.address("nowhere"))
+    refused(MemoryUnavailable, "no schema of its search path", server.address("nowhere"))
     refused(MemoryUnavailable, "database", server.address("public", database="nowhere"))
-    refused(MemoryUnavailable, "no memory at", server.address("nowhere"), readonly=True)
+    refused(MemoryUnavailable, "grant USAGE", server.address("nowhere"), readonly=True)
 
 
 def test_a_database_of_another_encoding_is_refused(server):

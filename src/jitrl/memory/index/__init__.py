@@ -81,7 +81,7 @@ class Index:
         backend: Backend = "auto",
     ) -> None:
         if backend not in get_args(Backend):
-            raise InvalidValue("backend", backend, f"must be one of {get_args(Backend)}")
+            raise InvalidValue("backend", backend, f"must be one of {', '.join(get_args(Backend))}")
         self._memory = memory
         self._fields = tuple(fields)
         self._returns = returns

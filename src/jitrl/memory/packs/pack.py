@@ -162,6 +162,14 @@ def import_pack(
     return replace(done, source=named)
 
 
+def check(path: str | os.PathLike[str], limits: Limits = Limits()) -> Manifest:
+    """Read a pack through, and store nothing. Raises BadPack."""
+    with _Pack(Path(path), limits) as pack:
+        for _ in pack.episodes():
+            pass
+        return pack.manifest
+
+
 def _is_file_of(memory: Memory, path: Path) -> bool:
     """Return whether a path leads to the memory's own file, which must not be opened here.
 

@@ -146,7 +146,11 @@ class Governance(Seam):
             lines = {line.number: line for line in tables.every_line(db, held.revision)}
             before = _members(db, held, None, lines.values())
             members = _members(db, held, name, lines.values())
-            changed = [line for n, line in lines.items() if bool(line.active) != (n in members)]
+            changed = [
+                line
+                for n, line in lines.items()
+                if (not line.active if n in members else line.present)
+            ]
             if changed:
                 revision = tables.turn(db, held, "rollback", [line.number for line in changed])
             for line in changed:

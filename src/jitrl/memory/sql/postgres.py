@@ -199,12 +199,13 @@ class PostgresMemory(SqlMemory):
 
     def _run(self, call: Callable[[], T]) -> T:
         """Return what a transaction returns; where its connection is lost, it is run anew."""
-        patience = Patience(self._patience)
+        patience, told = Patience(self._patience), False
         while True:
             try:
                 return call()
             except Lost as error:
-                log.warning("%s: trying again", error)
+                log.log(logging.DEBUG if told else logging.WARNING, "%s: trying again", error)
+                told = True
                 if not patience.wait():
                     raise
 
@@ -236,6 +237,7 @@ class PostgresMemory(SqlMemory):
     def _prepare(self, db: Connection) -> None:
         """Look at the tables, and make them if there are none; raises if they are another's."""
         if not self._found(db):
+            self._check_schema(db)
             if self._readonly or self._uuid is not None:
                 raise MemoryUnavailable(f"no memory at {self._name}: check the address")
             with db.transaction():  # of several processes at once, the first one does it
@@ -246,6 +248,15 @@ class PostgresMemory(SqlMemory):
         if self._uuid is not None and named != [self._uuid]:
             raise NotAMemory(f"{self._name} is another memory than it was: open it anew")
         self._uuid = named[0] if len(named) == 1 and re.fullmatch("[0-9a-f]+", named[0]) else None
+
+    def _check_schema(self, db: Connection) -> None:
+        query = b"SELECT current_schema(), current_setting('search_path')"
+        ((schema, searched),) = db.execute(query).fetchall()
+        if schema is None:
+            raise MemoryUnavailable(
+                f"memory {self._name}: no schema of its search path ({searched}) is there for user "
+                f"{db.info.user!r}: create one, or grant USAGE on it"
+            )
 
     def _found(self, db: Connection) -> bool:
         """Return whether the tables are there; raises if they are not ours, or out of reach."""
