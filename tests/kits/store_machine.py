@@ -21,6 +21,7 @@ from plain_memory import PlainMemory
 from jitrl.errors import BadPack, InvalidValue, MemoryUnavailable, UnknownName
 from jitrl.memory import Cap, Index, Selection
 from jitrl.memory.packs.pack import export, import_pack
+from jitrl.memory.sql.verification import UNSWEPT
 from jitrl.records import Episode, State, Step
 from jitrl.similarity import Field
 
@@ -275,8 +276,13 @@ class StoreMachine(RuleBasedStateMachine):
             "set_cap": (Cap(3),),
         }[what]
         self.time += 1
-        if not self.killed(statement, what, arguments):  # it was done before
+        died = self.killed(statement, what, arguments)
+        cleaning = died and what == "forget" and self.first.pulse().revision > self.plain.revision
+        if not died or cleaning:  # it was done before
             answer(self.plain, what, *arguments)
+        if cleaning:
+            assert [finding.what for finding in self.first.verify()] == [UNSWEPT]
+            self.first.vacuum()
 
     def killed(self, statement, what, arguments):
         """Let another process do something, and die at a statement; False if it came through."""
