@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -8,7 +10,7 @@ from rich.console import Console
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import clean, facts, one_line, table
+from jitrl.cli.screen import clean, facts, one_line, show_table, table
 
 CONFIGURATION = Configuration("corridor:5", episodes=2, steps=7)
 
@@ -17,9 +19,9 @@ def played(number: int, score: float) -> Played:
     return Played(number, f"run-{number}", score, 0.0, 7, False, 0.25, 1, 1, {})
 
 
-def screen(terminal: bool) -> Console:
+def screen(terminal: bool, width: int = 160) -> Console:
     return Console(
-        file=io.StringIO(), force_terminal=terminal, width=160, markup=False, highlight=False
+        file=io.StringIO(), force_terminal=terminal, width=width, markup=False, highlight=False
     )
 
 
@@ -38,6 +40,26 @@ def test_a_run_is_shown_with_score_mean_and_kl(terminal: bool) -> None:
     text = shown(console)
     assert "score 5   mean 4.00   KL spent 0.50 nats   ETA 0 s" in text
     assert ("\x1b" in text) == terminal
+
+
+def test_on_a_narrow_screen_a_run_still_tells_which_episode_it_is_at() -> None:
+    console = screen(True, width=80)
+    configuration = replace(CONFIGURATION, episodes=3000, steps=50)
+    with run_display(console, configuration) as listener:
+        listener.begun([played(n, 3.0) for n in range(1500)], 3000)
+        listener.stepped(1500, 11, 5.0)
+    plain = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", shown(console))
+    assert "episode 1500/3000 score 3   mean 3.00   ETA ? step 12/50" in plain
+
+
+def test_a_table_that_does_not_fit_becomes_a_list() -> None:
+    columns, rows = ("difference", "mean score"), [["jitrl - static", "0.1 [0.0, 0.2]"]] * 2
+    for width, lines in ((80, 3), (29, 5)):
+        console = screen(False, width=width)
+        show_table(console, columns, rows)
+        text = shown(console)
+        assert len(text.splitlines()) == lines
+        assert text.count("jitrl - static") == 2
 
 
 @pytest.mark.parametrize("terminal", [True, False])

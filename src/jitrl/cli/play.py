@@ -24,7 +24,7 @@ from jitrl.bench.usage import usage_rows
 from jitrl.bench.workers import Job, play_all
 from jitrl.checks import count, finite
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import clean, console, facts, failure, said, table, tell
+from jitrl.cli.screen import clean, console, facts, failure, said, show_table, table, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
@@ -302,7 +302,7 @@ def show_report(screen: Console, runs: list[Run], out: Path) -> None:
     screen.print()
     for part in (report.scores(among), report.compared(among)):
         if part.rows:
-            screen.print(table(part.columns, part.rows))
+            show_table(screen, part.columns, part.rows)
             screen.print()
     screen.print(report.note(among), style="dim")
     screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)

@@ -26,11 +26,14 @@ from jitrl.bench.statistics import LAST
 from jitrl.cli.screen import clean, table
 from jitrl.memory import contract
 
+_WIDE = 120  # columns from which on a screen has room for a bar
 ArmListener = Callable[[Configuration, Played], None]
 
 
 class _Tally(Listener):
     """Counts the episodes of one run; `left` is the time that the others will take."""
+
+    _wide = True
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -62,10 +65,8 @@ class _Tally(Listener):
         if not self.scores:
             return "first episode under way"
         mean = sum(self.scores) / len(self.scores)
-        return (
-            f"score {self.scores[-1]:g}   mean {mean:.2f}   KL spent {self.kl:.2f} nats   "
-            f"ETA {self._left}"
-        )
+        spent = f"KL spent {self.kl:.2f} nats   " if self._wide else ""
+        return f"score {self.scores[-1]:g}   mean {mean:.2f}   {spent}ETA {self._left}"
 
     @property
     def _left(self) -> str:
@@ -94,8 +95,9 @@ class _Lines(_Tally):
 class _Bar(_Tally):
     """Moves a progress bar, step by step."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
+    def __init__(self, progress: Progress, steps: int, wide: bool) -> None:
         super().__init__()
+        self._wide = wide
         self._progress = progress
         self._steps = steps
         self._task = progress.add_task("", total=None, status=self.status, step="")
@@ -103,11 +105,15 @@ class _Bar(_Tally):
     def begun(self, finished: list[Played], episodes: int) -> None:
         super().begun(finished, episodes)
         self._progress.update(
-            self._task, total=max(episodes, len(finished)), completed=len(finished)
+            self._task,
+            total=max(episodes, len(finished)),
+            completed=len(finished),
+            status=self.status,
         )
 
     def stepped(self, number: int, t: int, score: float) -> None:
-        self._progress.update(self._task, step=f"step {t + 1}/{self._steps}, score {score:g}")
+        scored = f", score {score:g}" if self._wide else ""
+        self._progress.update(self._task, step=f"step {t + 1}/{self._steps}{scored}")
 
     def played(self, played: Played) -> None:
         super().played(played)
@@ -120,15 +126,16 @@ def run_display(screen: Console, configuration: Configuration) -> Iterator[Liste
     if not screen.is_terminal:
         yield _Lines(screen)
         return
+    wide = screen.width >= _WIDE
     columns = (
         TextColumn("episode"),
         MofNCompleteColumn(),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=24)] if wide else []),
         TextColumn("{task.fields[status]}", markup=False),
         TextColumn("{task.fields[step]}", style="dim", markup=False),
     )
     with Progress(*columns, console=screen) as progress:
-        yield _Bar(progress, configuration.steps)
+        yield _Bar(progress, configuration.steps, wide)
 
 
 class _Arms:

@@ -79,6 +79,19 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     return result
 
 
+def show_table(screen: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; where the screen is too narrow for it, a list of names and values a row."""
+    shown = table(columns, rows)
+    unbounded = screen.options.update(max_width=10_000)
+    if screen.measure(shown, options=unbounded).maximum <= screen.width:
+        screen.print(shown)
+        return
+    for i, row in enumerate(rows):
+        if i:
+            screen.print()
+        screen.print(facts(zip(columns, row, strict=True)))
+
+
 def counted(names: Mapping[str, int]) -> str:
     """Return names with how often each was seen, the most frequent first, eight at most."""
     found = Counter(names).most_common()
