@@ -176,13 +176,11 @@ class Bench:
     def _sizes(self) -> None:
         """Report opening, RAM, disk, and building anew."""
         rows, sizes = [], []
+        rows.append(self._opening("auto", self._once("auto", cold=False)))
         for arm in self.ours:
-            cold = part("answer", **self.common, backend=arm, queries=1, cold=True)
             warm = self.answers[arm]
             built = part("rebuild", **self.common, backend=arm)
-            imports = f"{warm['import']:.2f} + {warm['import numba']:.2f}"
-            first = [f"{got['open'] + got['first']:.3f}" for got in (warm, cold)]
-            rows.append([arm, imports, f"{warm['open']:.3f}", *first, self.goal("open")])
+            rows.append(self._opening(arm, warm))
             sizes.append(
                 [arm]
                 + [f"{warm[when]['own'] - warm['before']['own']:.0f}" for when in ("opened", "end")]
@@ -192,7 +190,10 @@ class Bench:
                 + [f"{warm['rows']:.0f}", f"{warm['index']:.0f}"]
                 + [f"{built['build']:.1f} + {built['save']:.1f}", f"{built['peak']:.0f}"]
             )
-        self.say("\nOpening in a fresh process, seconds (cold: files not in the system's cache):\n")
+        self.say(
+            "\nOpening in a fresh process, seconds (auto: what a learner takes; cold: files not in "
+            "the system's cache):\n"
+        )
         self._table("arm | imports: jitrl + numba | open | open + first answer | cold | goal", rows)
         self.say(
             "\nMB of RAM beside the imports (own: not shared, of mapped files told apart), disk, "
@@ -203,6 +204,15 @@ class Bench:
             "imports | rows on disk | index on disk | build + save, s | its peak, MB",
             sizes,
         )
+
+    def _once(self, arm: str, *, cold: bool) -> dict[str, Any]:
+        return part("answer", **self.common, backend=arm, queries=1, cold=cold)
+
+    def _opening(self, arm: str, warm: dict[str, Any]) -> list[str]:
+        imports = f"{warm['import']:.2f} + {warm['import numba']:.2f}"
+        found = (warm, self._once(arm, cold=True))
+        first = [f"{got['open'] + got['first']:.3f}" for got in found]
+        return [arm, imports, f"{warm['open']:.3f}", *first, self.goal("open")]
 
     def _appends(self) -> None:
         """Report appends of whole episodes, while the memory grows and at its full size."""
