@@ -250,14 +250,19 @@ class Bench:
     def _choose(self) -> None:
         """Report whole decisions, by part."""
         rows = []
-        for preset in ("default", "paper"):
-            got = part("choose", **self.common, preset=preset, episodes=self.given.played)
+        for name in ("default", "paper", "default, at once"):
+            preset, settled = name.split(",")[0], "," not in name
+            episodes = self.given.played
+            got = part("choose", **self.common, preset=preset, episodes=episodes, settled=settled)
             rest = np.array(got["whole"]) - got["retrieve"] - got["decide"] - got["log"]
             parts = [ms(got[name]) for name in ("retrieve", "decide", "log")]
             steps = f"{np.mean(got['evidence']):.0f}"
-            row = [preset, ms(got["whole"]), most(got["whole"]), *parts, ms(rest), steps]
+            row = [name, ms(got["whole"]), most(got["whole"]), *parts, ms(rest), steps]
             rows.append([*row, self.goal("choose"), ms(got["opening"])])
-        self.say(f"\nA whole `choose`, 20 candidates, {self.given.played * STEPS} steps, ms:\n")
+        self.say(
+            f"\nA whole `choose`, 20 candidates, {self.given.played * STEPS} steps, ms; at once: "
+            "while numba is imported beside it, in the first second after opening:\n"
+        )
         self._table(
             "preset | whole | max | retrieve | decide | log line | rest | steps of evidence | "
             "goal, p99 | `episode()`",

@@ -271,6 +271,8 @@ def _drop(folder: Path) -> None:
 def choose(given: dict[str, Any]) -> dict[str, Any]:
     """Play episodes of the games with a learner on a memory; nothing of them is stored.
 
+    settled  wait first until the index has taken up numba, as a second or two of playing would
+
     Seconds of each step, whole and by part; the log is written as a run writes it.
     """
     from memory_data import CANDIDATES, STEPS, walk
@@ -299,6 +301,9 @@ def choose(given: dict[str, Any]) -> dict[str, Any]:
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
     write = timed("log", lambda *line: os.write(log, step_line(*line).encode() + b"\n"))
     evidence = []
+    if given["settled"]:
+        learner.episode("find the treasures").abandon()
+        learner._index._upkeep.wait()  # type: ignore[union-attr]
     for number in range(given["episodes"]):
         walking = walk(data, number * 37 % (given["steps"] // STEPS), 7)
         first = Observation(walking.state, "", ("look",))

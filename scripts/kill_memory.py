@@ -29,6 +29,7 @@ from pathlib import Path
 from jitrl.errors import JitrlError
 from jitrl.memory import Governed, Selection
 from jitrl.memory import open as open_memory
+from jitrl.memory.sql import checkpoint
 from jitrl.records import Episode, State, Step
 
 STEPS = 4
@@ -62,6 +63,7 @@ def write(address: str, durability: str, name: str, seed: int, tell: Callable[[s
     """Work for ever; "do WHAT ID" is told before, "done WHAT ID" after it was acknowledged."""
     rng = random.Random(seed)
     mine: list[str] = []
+    checkpoint.LARGE = 100_000  # the log is moved every now and then, and killed meanwhile
     with closing(open_memory(address, durability=durability)) as memory:
         for i in range(10**9):
             what = rng.choices(

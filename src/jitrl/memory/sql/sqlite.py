@@ -17,7 +17,8 @@ from typing import Literal
 from jitrl.errors import InvalidValue, MemoryUnavailable, NewerMemory, NotAMemory
 from jitrl.memory.contract import Progress
 from jitrl.memory.redaction import DEFAULT, Redaction
-from jitrl.memory.sql import migration, seam
+from jitrl.memory.sql import checkpoint, migration, seam
+from jitrl.memory.sql.checkpoint import Checkpointer
 from jitrl.memory.sql.rows import Damage, Row
 from jitrl.memory.sql.schema import Sql
 from jitrl.memory.sql.seam import damaged
@@ -39,7 +40,7 @@ from jitrl.memory.sql.store import SqlMemory
 Durability = Literal["process", "power"]
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.001  # between two looks whether a lock is free
-_LOG_PAGES = 2000  # of writes, before they are moved into the file: 8 MB
+_LOG_PAGES = 4000  # of writes, where the checkpointer does not keep up: 16 MB
 _INSTRUCTIONS = 1_000_000  # of SQLite's, between two looks at whether it was interrupted
 
 
@@ -78,6 +79,7 @@ class SqliteMemory(SqlMemory):
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._db: sqlite3.Connection | None = None
+        self._checkpointer: Checkpointer | None = None
         self._old: _OldFile | None = None  # what is in RAM is a copy of it
         self._identity: tuple[int, int] | None = None  # of the file: device and inode
         self._at_rest: tuple[int, ...] | None = None  # how it looked, if read without locks
@@ -97,6 +99,8 @@ class SqliteMemory(SqlMemory):
         """Close the file; calling it twice is harmless."""
         if self._pid != os.getpid():
             return  # the connection belongs to the process that opened it
+        if self._checkpointer is not None:
+            self._checkpointer.wait()
         with self._lock:
             for open in (self._db, self._old):
                 if open is not None:
@@ -132,6 +136,8 @@ class SqliteMemory(SqlMemory):
             with self._transaction(db, _lock):
                 self._check_place()
                 yield Transaction(db)
+        if self._checkpointer is not None:
+            self._checkpointer.begin()
 
     def sweep(self, progress: Progress | None) -> None:
         """Write the file anew without its free pages, and empty the log of writes."""
@@ -232,7 +238,7 @@ class SqliteMemory(SqlMemory):
 
     def _prepare(self, durability: Durability) -> None:
         db = self._connection()
-        if self.path is None:
+        if self._file is None:
             make(db)
             return
         version = self._version()
@@ -244,6 +250,8 @@ class SqliteMemory(SqlMemory):
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
         db.execute("PRAGMA secure_delete = ON")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        db.execute(f"PRAGMA journal_size_limit = {checkpoint.LARGE}")
+        self._checkpointer = Checkpointer(followed(self._file))
         if version < SCHEMA_VERSION:
             with self._transaction(db, _lock):
                 version = self._version()  # of several processes at once, the first one does it
