@@ -392,3 +392,20 @@ def test_a_reader_cannot_write_and_leaves_the_file_as_it_is(path):
         assert str(path) in str(caught.value)
         assert len(list(memory.episodes())) == 1
     assert path.read_bytes() == held
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_reader_where_it_may_not_write_sees_what_others_store(path, monkeypatch, closes):
+    with closing(SqliteMemory(path)) as memory:
+        memory.append(episode("a"))
+    with monkeypatch.context() as rights:  # those of somebody else: root may write everywhere
+        rights.setattr(os, "access", lambda place, mode: not (mode == os.W_OK and place.is_dir()))
+        reader = SqliteMemory(path, readonly=True)
+        assert [found.id for found in reader.episodes()] == ["a"]
+        writer = SqliteMemory(path)
+        writer.append(episode("b"))
+        if closes:
+            writer.close()
+        assert [found.id for found in reader.episodes()] == ["a", "b"]
+        reader.close()
+        writer.close()
