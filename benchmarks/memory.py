@@ -232,6 +232,7 @@ class Bench:
                 backend=self.ours[0],
                 durability=durability,
                 episodes=self.given.more,
+                pause=self.given.pause,
             )
             growth[f"at full size, {durability}, {self.ours[0]}"] = got
             shutil.rmtree(scratch)
@@ -338,6 +339,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/memories"))
     parser.add_argument("--fresh", action="store_true", help="fill the memories anew")
     parser.add_argument("--more", type=int, default=200, help="episodes appended at full size")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between these")
     parser.add_argument("--played", type=int, default=20, help="episodes of the whole choose")
     parser.add_argument("--grow-numpy", type=int, default=100_000, help="up to so many steps")
     parser.add_argument("--out", type=Path, help="a file for the tables as well")

@@ -146,6 +146,7 @@ def more(given: dict[str, Any]) -> dict[str, Any]:
     index.refresh().neighbours(asked, Cut(0.85, K, "states", per_action=PER_ACTION))
     appends, refreshes = [], []
     for episode in episodes(data, stored, stored + given["episodes"]):
+        time.sleep(given["pause"])
         begin = clock()
         memory.append(episode)
         between = clock()
