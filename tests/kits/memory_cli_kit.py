@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
         self.process, self._screen = process, screen
         self.seen = b""
+        self._interrupted = False
 
     def until(self, text: str) -> None:
         """Read on until a text is on the screen."""
@@ -114,7 +116,11 @@ class Terminal:
         os.write(self._screen, keys.encode())
 
     def interrupt(self) -> None:
-        """Do what Ctrl-C does."""
+        """Do what Ctrl-C does, and again where nothing follows.
+
+        Python's `input` does not hear a signal that comes just before it begins to wait.
+        """
+        self._interrupted = True
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> tuple[int, str]:
@@ -124,6 +130,8 @@ class Terminal:
         return self.process.wait(60), self.seen.decode()
 
     def _read(self) -> bytes:
+        while self._interrupted and not select.select([self._screen], [], [], 3.0)[0]:
+            os.killpg(self.process.pid, signal.SIGINT)
         try:
             return os.read(self._screen, 65536)
         except OSError:  # the other side is closed
