@@ -207,7 +207,7 @@ class Index:
         saved = None if self._distrust else folder.load(pulse)
         if saved is None:
             return None
-        if self._memory.mark(saved.revision) != saved.mark:
+        if self._memory.mark(saved.seen) != saved.mark:
             log.warning("the saved index %s is of another memory: built anew", folder.path)
             return None
         engine = self._fresh(pulse, saved.salt)
@@ -216,7 +216,7 @@ class Index:
         except (ValueError, IndexError) as error:
             log.warning("the saved index %s is damaged (%s): built anew", folder.path, error)
             return None
-        engine.revision, engine.mark = saved.revision, saved.mark
+        engine.revision, engine.mark = saved.revision, self._memory.mark(saved.revision)
         return engine
 
     def _save(self, folder: Folder, engine: Engine) -> None:

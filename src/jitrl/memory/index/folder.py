@@ -54,6 +54,7 @@ class Saved:
     salt: bytes
     epoch: str
     revision: int
+    seen: int
     mark: str
     parts: list[Part]
     steps: list[Columns]
@@ -85,7 +86,7 @@ class Folder:
                 told = self._manifest()
                 if told is None or told["epoch"] != pulse.epoch:
                     return None
-                if not 0 < told["revision"] <= pulse.revision:
+                if not 0 < told["revision"] <= told["seen"] <= pulse.revision:
                     raise Damaged("it knows more than the memory")
                 return self._loaded(told)
             except FileNotFoundError as error:
@@ -149,7 +150,9 @@ class Folder:
             changes = Columns.of(arrays, [])
         self._saved = (told["revision"], told["parts"])
         salt = bytes.fromhex(told["salt"])
-        return Saved(salt, told["epoch"], told["revision"], told["mark"], parts, steps, changes)
+        return Saved(
+            salt, told["epoch"], told["revision"], told["seen"], told["mark"], parts, steps, changes
+        )
 
     def touched(self, parts: Sequence[Part]) -> bool:
         """Say whether a file that is mapped was written to; one that was deleted stays as it was.
@@ -236,6 +239,7 @@ class Folder:
             if self._saved == (revision, files):
                 return
             changes = engine.evidence.changed(upto)
+        seen = engine.memory.pulse().revision  # a read goes on beyond the revision it ends with
         salt = engine.features.salt.hex()
         changed = None
         if changes is not None:
@@ -246,7 +250,8 @@ class Folder:
             "epoch": engine.epoch,
             "salt": salt,
             "revision": revision,
-            "mark": engine.memory.mark(revision),
+            "seen": seen,
+            "mark": engine.memory.mark(seen),
             "parts": files,
             "changes": changed,
         }

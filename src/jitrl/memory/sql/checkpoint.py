@@ -18,6 +18,18 @@ LARGE = 4 << 20
 """Bytes by which a log grows until it is moved; one that is begun anew is no larger."""
 
 
+_MOVING = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_MOVING.acquire,
+        after_in_parent=_MOVING.release,
+        after_in_child=_MOVING.release,
+    )
+
+
+_FAR = 8 * LARGE
+
+
 class Checkpointer:
     """Keeps the log of a file small. SQLite does it as well, in the midst of a write, if need be.
 
@@ -40,8 +52,9 @@ class Checkpointer:
                 self._moved = 0
             if size > self._moved + LARGE:
                 self._moved = size
-                self._thread = threading.Thread(target=self._move, name="jitrl-checkpoint")
-                self._thread.start()
+                thread = threading.Thread(target=self._move, name="jitrl-checkpoint")
+                thread.start()
+                self._thread = thread  # one that could not be started is not waited for
 
     def wait(self) -> None:
         """Wait for what is under way."""
@@ -50,7 +63,9 @@ class Checkpointer:
 
     def _move(self) -> None:
         try:
-            with closing(open_database(self._target, 0.0)) as db:
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # waits for nobody
+            far = self._moved > _FAR
+            with _MOVING, closing(open_database(self._target, 1.0 if far else 0.0)) as db:
+                # others that write all the time would never let it be begun anew
+                db.execute(f"PRAGMA wal_checkpoint({'RESTART' if far else 'PASSIVE'})")
         except sqlite3.Error as error:
             log.debug("the log %s was not moved: %s", self._log, error)
