@@ -286,6 +286,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def killed(self, statement, what, arguments):
         """Let another process do something, and die at a statement; False if it came through."""
+        self.close_everything()  # a child cannot open a file that its parent has open
         child = os.fork()
         if not child:
             code = 1
@@ -298,7 +299,14 @@ class StoreMachine(RuleBasedStateMachine):
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code in (0, DIED)
+        self.first = self.opened(self.now)
         return code == DIED
+
+    def close_everything(self):
+        self.close_the_index()
+        for memory in self.handles():
+            memory.close()
+        self.under_way = self.second = self.reader = None
 
     # --- questions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import zlib
 from contextlib import closing
 
@@ -269,6 +270,36 @@ def test_a_copy_that_was_restored_and_went_its_own_way_is_told_apart(tmp_path, c
     assert found() == {"b"}
 
 
+def test_a_part_that_holds_more_than_its_revision_says_is_told_apart_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SEALED", 30)
+    monkeypatch.setattr(engine, "_BATCH", 8)
+    path, backup = tmp_path / "m.db", tmp_path / "backup.db"
+
+    def lives(memory, name, count):
+        for i in range(count):
+            rooms = [State(room=f"{name} {i} {t}") for t in range(4)]
+            memory.append(episode(f"{name} {i}", *map(step, rooms)))
+
+    memory = SqliteMemory(path)
+    lives(memory, "first", 3)
+    index = Index(memory, ROOM, RETURNS)
+    index.refresh()
+    lives(memory, "second", 1)
+    with closing(sqlite3.connect(backup)) as copy, closing(sqlite3.connect(path)) as source:
+        source.backup(copy)
+    lives(memory, "old", 30)
+    index.refresh()
+    index._upkeep.wait()
+    memory.close()  # and the process dies: the index is not closed
+    shutil.copyfile(backup, path)
+    with closing(SqliteMemory(path)) as memory, closing(Index(memory, ROOM, RETURNS)) as index:
+        lives(memory, "new", 60)
+        view, held = index.refresh(), list(memory.episodes())
+        for name in ("old 3 1", "new 3 1", "new 29 2"):
+            true = by_definition(held, ROOM, State(room=name), ALL)
+            assert by_index(view, State(room=name), ALL) == true
+
+
 def test_an_index_that_is_open_notices_that_its_memory_is_another_one(memory):
     index = Index(memory, ROOM, RETURNS)
     assert asked(index.refresh()) == expected(memory)
@@ -393,7 +424,7 @@ def test_a_forked_child_is_told_to_open_an_index_of_its_own(memory):
         code = 1
         try:
             for use in (index.refresh, lambda: asked(view)):
-                with pytest.raises(MemoryUnavailable, match="open it anew here"):
+                with pytest.raises(MemoryUnavailable, match="fork first"):
                     use()
             index.close()
             code = 0 if answers(memory) == expected(memory) else 2

@@ -205,6 +205,7 @@ def part_fork(path):
     thread.join()
     play(learner, "after")
     learner.close()
+    say(in_a_child(lambda: play(jitrl.Learner(path), "by a child that opened it alone")))
 
 
 def in_a_child(use):
@@ -354,15 +355,26 @@ def test_death_before_or_after_any_call_of_sqlite_leaves_whole_episodes(path):
 
 
 def test_a_learner_carried_over_a_fork_says_so_and_the_parent_goes_on(path):
-    *uses, closed, anew, while_held, closed_while_held = run("fork", path)
+    *uses, closed, anew, while_held, closed_while_held, alone = run("fork", path)
+    assert "was open when this process was forked from another one: fork before" in anew
     for said in (*uses, while_held):
         assert said.startswith(
             (f"MemoryUnavailable: memory {str(path)!r} ", "MemoryUnavailable: an i")
         )
-        assert said.endswith(" was opened before this process was forked: open it anew here")
-    assert (len(uses), closed, anew, closed_while_held) == (3, "fine", "fine", "fine")
+        assert "was opened before this process was forked: fork first" in said
+    assert (len(uses), closed, closed_while_held, alone) == (3, "fine", "fine", "fine")
     with closing(SqliteMemory(path)) as memory:
-        assert assert_whole(memory) == ["before", "by a child that opened it anew", "after"]
+        assert assert_whole(memory) == ["before", "after", "by a child that opened it alone"]
+
+
+def test_a_new_memory_is_not_begun_beside_the_log_of_one_that_is_gone(path):
+    memory = SqliteMemory(path)
+    memory.append(jitrl.Episode("old", "", ()))
+    path.unlink()
+    with pytest.raises(MemoryUnavailable, match="is gone, and its log"):
+        SqliteMemory(path)
+    assert not path.exists()
+    memory.close()
 
 
 def test_an_episode_that_found_no_room_can_be_closed_again_once_there_is_some(path):

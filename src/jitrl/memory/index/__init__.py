@@ -145,7 +145,8 @@ class Index:
     def _usable(self) -> None:
         if self._pid != os.getpid():  # before any lock: a fork may have copied it held, for ever
             raise MemoryUnavailable(
-                "an index was opened before this process was forked: open it anew here"
+                "an index was opened before this process was forked: fork first, or start "
+                "processes by spawn"
             )
         if self._closed:
             raise MemoryUnavailable("the index of the memory is closed: open the learner again")

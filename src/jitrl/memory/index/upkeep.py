@@ -42,8 +42,14 @@ class Upkeep:
             work = self._next() is not None or self._unsaved() or self._repays()
             if work and self._failed != self._parts():
                 self._running = True
-                self._thread = threading.Thread(target=self._run, name="jitrl-index")
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="jitrl-index")
+                try:
+                    thread.start()
+                except RuntimeError:  # no more threads: the parts are as good as they are
+                    self._running = False
+                    log.warning("parts of an index are not joined or saved", exc_info=True)
+                    return
+                self._thread = thread
 
     def wait(self) -> None:
         """Wait until nothing is left to be done."""

@@ -18,16 +18,14 @@ LARGE = 4 << 20
 """Bytes by which a log grows until it is moved; one that is begun anew is no larger."""
 
 
-_MOVING = threading.Lock()
+_FAR = 8 * LARGE  # others write all the time: they have to wait a moment
+_MOVING = threading.Lock()  # no fork meanwhile: SQLite's own locks would stay held in the child
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_MOVING.acquire,
         after_in_parent=_MOVING.release,
         after_in_child=_MOVING.release,
     )
-
-
-_FAR = 8 * LARGE
 
 
 class Checkpointer:
@@ -37,6 +35,7 @@ class Checkpointer:
     """
 
     def __init__(self, file: Path) -> None:
+        self._file = file
         self._target = f"file:{quote(os.fsencode(file))}?mode=rw"
         self._log = log_of(file)
         self._moved = 0  # its size when it was last moved
@@ -64,8 +63,8 @@ class Checkpointer:
     def _move(self) -> None:
         try:
             far = self._moved > _FAR
-            with _MOVING, closing(open_database(self._target, 1.0 if far else 0.0)) as db:
-                # others that write all the time would never let it be begun anew
+            wait = 1.0 if far else 0.0
+            with _MOVING, closing(open_database(self._target, wait, self._file)) as db:
                 db.execute(f"PRAGMA wal_checkpoint({'RESTART' if far else 'PASSIVE'})")
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             log.debug("the log %s was not moved: %s", self._log, error)

@@ -139,5 +139,6 @@ def read_only(name: str) -> MemoryUnavailable:
 def forked(name: str) -> MemoryUnavailable:
     """Return the exception for a memory that a child process inherited."""
     return MemoryUnavailable(
-        f"memory {name} was opened before this process was forked: open it anew here"
+        f"memory {name} was opened before this process was forked: fork first, or start processes "
+        "by spawn"
     )

@@ -33,6 +33,7 @@ from jitrl.memory.sql.sqlite_file import (
     make,
     no_memory,
     open_database,
+    place_of,
     stamp,
 )
 from jitrl.memory.sql.store import SqlMemory
@@ -136,8 +137,8 @@ class SqliteMemory(SqlMemory):
             with self._transaction(db, _lock):
                 self._check_place()
                 yield Transaction(db)
-        if self._checkpointer is not None:
-            self._checkpointer.begin()
+            if self._checkpointer is not None:
+                self._checkpointer.begin()
 
     def sweep(self, progress: Progress | None) -> None:
         """Write the file anew without its free pages, and empty the log of writes."""
@@ -180,17 +181,17 @@ class SqliteMemory(SqlMemory):
         if self._file is None:
             return None
         try:
-            held = self._file.stat()
+            return place_of(self._file)
         except OSError:
             return None
-        return held.st_dev, held.st_ino
 
     def _check_place(self) -> None:
         """Raise where the file was deleted or replaced: SQLite would go on with it in silence."""
-        if self._there() != self._identity:
+        if self._file is not None and (self._identity is None or self._there() != self._identity):
+            name = self._file.name
             raise MemoryUnavailable(
-                f"memory {self._name} was deleted, moved or replaced while it was open: what is "
-                "stored now would be lost: put it back, or open what is there anew"
+                f"memory {self._name} was deleted, moved or replaced while it was open: put it "
+                f"back, or delete {name}-wal and {name}-shm before another one takes its place"
             )
 
     @contextmanager

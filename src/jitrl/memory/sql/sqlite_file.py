@@ -71,11 +71,13 @@ def make(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def open_database(target: str, wait: float) -> sqlite3.Connection:
+def open_database(target: str, wait: float, file: Path | None = None) -> Connection:
     """Open a database without reading it; autocommit, so that transactions are ours alone.
 
     wait  seconds for which a lock is waited for
+    file  that it is in, None for none of ours
     """
+    place = None if file is None else place_of(file)
     db = sqlite3.connect(
         target,
         uri=True,
@@ -84,25 +86,47 @@ def open_database(target: str, wait: float) -> sqlite3.Connection:
         check_same_thread=False,
         factory=Connection,
     )
+    db.place = place
     _OPEN.add(db)
     return db
 
 
-def _abandon() -> None:
-    """Let nobody close, in a forked child, what the parent has open.
+def place_of(file: Path) -> tuple[int, int]:
+    """Return device and inode of a file. Raises OSError."""
+    told = file.stat()
+    return told.st_dev, told.st_ino
 
-    SQLite would take a log that others have begun since for its own, and delete it: all that was
-    acknowledged in there would be lost. So the child keeps the connections until it ends.
+
+def _abandon() -> None:
+    """Let nobody close, in a forked child, what the parent has open, nor open the same file.
+
+    SQLite in the child believes that it holds the parent's locks. At its end it would take a log
+    that others have begun since for its own, and delete it; and the parent would not see that the
+    child has the file open, and delete its log: what was acknowledged in there would be lost. So
+    the child keeps the connections until it ends, and `connect` refuses their files.
     """
     for db in list(_OPEN):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+        if db.place is not None:
+            _INHERITED.add(db.place)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
 
 
 class Connection(sqlite3.Connection):
-    """A connection that a forked child does not close; it can be referred to weakly."""
+    """A connection that a forked child does not close; it can be referred to weakly.
+
+    place  device and inode of its file, None for none, and once it is closed
+    """
+
+    place: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close it."""
+        super().close()
+        self.place = None
 
 
 _OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
+_INHERITED: set[tuple[int, int]] = set()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon)
 
@@ -118,7 +142,13 @@ def connect(path: str | None, *, readonly: bool, power: bool, wait: float) -> sq
     if "\0" in path:
         raise MemoryUnavailable(f"memory {path!r} cannot be a path: leave out the NUL character")
     try:
-        return open_database(_target(Path(path), readonly, power), wait)
+        target = _target(Path(path), readonly, power)
+        if place_of(Path(path)) in _INHERITED:
+            raise MemoryUnavailable(
+                f"memory {path!r} was open when this process was forked from another one: fork "
+                "before it is opened, or start processes by spawn"
+            )
+        return open_database(target, wait, Path(path))
     except OSError as error:
         raise MemoryUnavailable(f"memory {path!r}: {error.strerror}: check the path") from error
 
@@ -141,6 +171,7 @@ def _target(path: Path, readonly: bool, power: bool) -> str:
     networks.check(path)
     swap.check(path)
     if not path.exists():
+        _no_log(path)
         _create(path, power)
     size = path.stat().st_size
     if not size:
@@ -169,6 +200,16 @@ def stamp(path: Path) -> tuple[int, ...]:
     held = path.stat()
     log = path.with_name(f"{path.name}-wal")
     return held.st_dev, held.st_ino, held.st_size, held.st_mtime_ns, int(log.exists())
+
+
+def _no_log(path: Path) -> None:
+    """Raise where the log of a memory that is gone would be taken for that of a new one."""
+    log = wal.log_of(path)
+    if log.exists() and log.stat().st_size and not path.exists():  # else: somebody made it now
+        raise MemoryUnavailable(
+            f"memory {str(path)!r} is gone, and its log {log.name} is there: put it back, or "
+            "delete the log to begin a new memory"
+        )
 
 
 def _create(path: Path, power: bool) -> None:
