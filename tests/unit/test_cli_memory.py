@@ -332,3 +332,10 @@ def test_a_memory_that_is_not_there_is_not_made(cli: Cli, tmp_path: Path, comman
     (tmp_path / "diary").write_text("a diary, and no database at all" * 99)
     assert "is not a memory" in complaint(cli(command, "diary"), 1 if command == "verify" else 2)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_what_cannot_be_opened_is_a_finding(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "diary").write_text("a diary, and no database at all" * 99)
+    code, out, err = cli("verify", "diary", "--json")
+    (finding,) = json.loads(out)
+    assert (code, "is not a memory" in finding["what"], err.count("\n")) == (1, True, 1)

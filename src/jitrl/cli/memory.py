@@ -461,6 +461,8 @@ def verify(path: Address, json: Json = False) -> None:
             derived = list(verify_index(memory.beside))
             ids = ids_of(memory, findings)
     except NotAMemory as error:  # so damaged that it cannot even be opened
+        if json:
+            as_json([asdict(Finding(str(error)))])
         tell(f"jitrl: {error}")
         raise typer.Exit(1) from None
     if json:
