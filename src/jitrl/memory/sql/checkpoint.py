@@ -18,7 +18,7 @@ LARGE = 4 << 20
 """Bytes by which a log grows until it is moved; one that is begun anew is no larger."""
 
 
-_FAR = 8 * LARGE  # others write all the time: they have to wait a moment
+_FAR = 8 * LARGE  # others write all the time: they are kept off for a moment, if that can be had
 _MOVING = threading.Lock()  # no fork meanwhile: SQLite's own locks would stay held in the child
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -63,8 +63,8 @@ class Checkpointer:
     def _move(self) -> None:
         try:
             far = self._moved > _FAR
-            wait = 1.0 if far else 0.0
-            with _MOVING, closing(open_database(self._target, wait, self._file)) as db:
+            with _MOVING, closing(open_database(self._target, 0.0, self._file)) as db:
+                # neither waits for anybody: to wait with the lock of writers held would starve them
                 db.execute(f"PRAGMA wal_checkpoint({'RESTART' if far else 'PASSIVE'})")
         except (OSError, sqlite3.Error) as error:
             log.debug("the log %s was not moved: %s", self._log, error)
