@@ -176,7 +176,7 @@ class Index:
         if self._folder is not None and self._folder.touched(engine.parts):
             log.warning("a file of the index %s was changed: built anew", self._folder.path)
             self._distrust = True
-        if not engine.current() or (wasted > _WASTED and steps > _WASTED_STEPS):
+        if not engine.current(pulse) or (wasted > _WASTED and steps > _WASTED_STEPS):
             self._distrust = True
         return self._distrust
 

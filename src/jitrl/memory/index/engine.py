@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from jitrl.memory.contract import Head, Memory, Trail
+from jitrl.memory.contract import Head, Memory, Pulse, Trail
 from jitrl.memory.index.evidence import Columns, Evidence, Moment, ReturnsRule, Stale
 from jitrl.memory.index.features import Features, Recent
 from jitrl.memory.index.kernels import Ints32, Kernels
@@ -91,11 +91,11 @@ class Engine:
         with self.lock:
             self.revision, self.mark = revision, mark
 
-    def current(self) -> bool:
-        """Say whether the memory is still the one that was read, grown or not."""
+    def current(self, pulse: Pulse) -> bool:
+        """Say whether the memory of this pulse is still the one that was read, grown or not."""
         with self.lock:
             revision, mark = self.revision, self.mark
-        return self.memory.pulse().epoch == self.epoch and self.memory.mark(revision) == mark
+        return pulse.epoch == self.epoch and self.memory.mark(revision) == mark
 
     def _take(self, trails: Sequence[Trail], states: set[int]) -> None:
         empty = [trail.number for trail in trails if not (trail.present or trail.states)]

@@ -1,7 +1,7 @@
 """The index beside its memory: what is saved of it, and how it is found again.
 
     <beside>/<digest of how texts are cut>/
-        manifest       JSON: salt, epoch, revision and its mark of the memory, the files; replaced
+        manifest       JSON: salt, epoch, revisions and a mark of the memory, the files; replaced
                        atomically
         <name>.part    the states and steps of a run of episodes (`jitrl.memory.index.columns`)
         <name>.changes what changed since in episodes of the parts
@@ -49,7 +49,12 @@ _TEXTS = ("column", "digests", "sizes", "starts", "features", "hashes", "text_st
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a folder held; `epoch`, `revision` and its `mark` are those of the memory."""
+    """What a folder held.
+
+    epoch, revision  of the memory, up to which everything is there
+    seen             of what came later, nothing after that revision
+    mark             of `seen`
+    """
 
     salt: bytes
     epoch: str
@@ -315,7 +320,7 @@ def verify(beside: Path | None) -> Iterator[Finding]:
 def _current(engine: Engine) -> bool:
     """Say whether the memory is still the one that the engine read."""
     try:
-        return engine.current()
+        return engine.current(engine.memory.pulse())
     except StoreError as error:
         log.debug("the index is not saved: %s", error)
         return False

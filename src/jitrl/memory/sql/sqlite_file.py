@@ -191,15 +191,14 @@ def _target(path: Path, readonly: bool, power: bool) -> str:
 
 def at_rest(path: Path) -> bool:
     """Return whether a file has no log, and lies where a reader can make none."""
-    log = path.with_name(f"{path.name}-wal")
-    return not os.access(path.absolute().parent, os.W_OK) and not log.exists()
+    return not os.access(path.absolute().parent, os.W_OK) and not wal.log_of(path).exists()
 
 
 def stamp(path: Path) -> tuple[int, ...]:
     """Return what tells whether a file that is read as immutable has changed."""
     held = path.stat()
-    log = path.with_name(f"{path.name}-wal")
-    return held.st_dev, held.st_ino, held.st_size, held.st_mtime_ns, int(log.exists())
+    log = int(wal.log_of(path).exists())
+    return held.st_dev, held.st_ino, held.st_size, held.st_mtime_ns, log
 
 
 def _no_log(path: Path) -> None:
