@@ -38,7 +38,7 @@ _OF_A_MEMORY: dict[str, tuple[Callable[..., None], ...]] = {
         memory.neighbours,
         memory.snapshots,
         memory.diff,
-        memory.verify,
+        upkeep.verify,
     ),
     "Govern": (
         govern.snapshot,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -29,7 +28,6 @@ from jitrl.cli.asking import (
     gone,
     interruptible,
     opened,
-    repairing,
 )
 from jitrl.cli.progress import work_display
 from jitrl.cli.screen import (
@@ -44,18 +42,15 @@ from jitrl.cli.screen import (
     one_line,
     say,
     table,
-    tell,
     when,
     whereabouts,
 )
 from jitrl.credit import Signal
-from jitrl.errors import InvalidValue, NotAMemory
+from jitrl.errors import InvalidValue
 from jitrl.learner import Learner
-from jitrl.memory import Entry, Finding, Governed, Selection
+from jitrl.memory import Entry, Governed, Selection
 from jitrl.memory.address import shown
-from jitrl.memory.index.folder import verify as verify_index
 from jitrl.memory.packs import codec
-from jitrl.memory.sql.verification import UNSWEPT
 from jitrl.records import Experience, State
 from jitrl.trust import source_of
 from jitrl.update import returns
@@ -312,7 +307,8 @@ def neighbours(
     """Say what would be retrieved in a state, and how near it is; nothing is changed."""
     count("limit", limit, least=1)
     count("step", step)
-    chosen = resolve(preset, parse_overrides(settings or []))
+    given = parse_overrides(settings or [])
+    chosen = resolve(preset, given)
     if credit not in get_args(Signal):
         raise InvalidValue("credit", credit, f"must be one of {', '.join(get_args(Signal))}")
     if (of is None) == (not state):
@@ -334,11 +330,7 @@ def neighbours(
         if of is not None:
             say(f"step {step} itself is stored as well, and so among them")
         return
-    lower = (
-        ""
-        if any(name == "threshold" for name in parse_overrides(settings or []))
-        else ("--set threshold=0 shows the nearest; ")
-    )
+    lower = "" if "threshold" in given else "--set threshold=0 shows the nearest; "
     say(
         f"nothing is similar enough under preset {preset}; {lower}texts are compared by the words "
         "that follow each other in them, so give whole ones, or those of a stored step by --of"
@@ -446,63 +438,3 @@ def diff(
             _list([entries[id] for id in ids[:limit] if id in entries], True)
         if len(ids) > limit:
             screen.print(f"... and {len(ids) - limit} more: --limit shows them")
-
-
-def verify(path: Address, json: Json = False) -> None:
-    """Check every checksum and every invariant; exit code 1 where something is wrong."""
-    try:
-        with (
-            interruptible("nothing was changed, and what was looked at so far is not told"),
-            opened(path, readonly=True) as memory,
-            work_display("reading the memory") as progress,
-        ):
-            findings = list(memory.verify(progress))
-            progress("checking the index", 0, 0)
-            derived = list(verify_index(memory.beside))
-            ids = ids_of(memory, findings)
-    except NotAMemory as error:  # so damaged that it cannot even be opened
-        if json:
-            as_json([asdict(Finding(str(error)))])
-        tell(f"jitrl: {error}")
-        raise typer.Exit(1) from None
-    if json:
-        as_json([asdict(one) for one in (*findings, *derived)])
-    elif not (findings or derived):
-        console().print("sound: every checksum and every invariant holds")
-    else:
-        list_findings([*findings, *derived], ids, "can be mended")
-    if findings:
-        unswept = all(one.what == UNSWEPT for one in findings)
-        remedy = f"jitrl memory vacuum {shlex.quote(shown(path))}" if unswept else repairing(path)
-        tell(f"jitrl: {many(len(findings), 'finding')}: {remedy}")
-    elif derived:
-        tell("jitrl: the memory itself is sound; its index is built anew when it is next used")
-    if findings or derived:
-        raise typer.Exit(1)
-
-
-def list_findings(findings: Sequence[Finding], ids: Mapping[int, str], otherwise: str) -> None:
-    """Print what is wrong, and whether it is lost."""
-    rows = [
-        (
-            clean(one.what),
-            *(("", "") if one.number is None else (str(one.number), clean(ids[one.number]))),
-            "lost" if one.lost else otherwise,
-        )
-        for one in findings
-    ]
-    console().print(table(("what is wrong", "number", "id", "and then"), rows))
-
-
-def ids_of(memory: Governed, findings: Sequence[Finding]) -> dict[int, str]:
-    """Return the ids of the episodes that findings are about, "" for those that are lost."""
-    return {one.number: _id(memory, one.number) for one in findings if one.number is not None}
-
-
-def _id(memory: Governed, number: int) -> str:
-    """Return the id of an episode, "" where that is lost as well."""
-    try:
-        head = memory.heads([number]).get(number)
-    except NotAMemory:
-        return ""
-    return "" if head is None else head.id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import typer
 from jitrl.cli.asking import (
     Address,
     Id,
+    Json,
     RunName,
     Since,
     Source,
@@ -21,19 +23,21 @@ from jitrl.cli.asking import (
     Until,
     interruptible,
     opened,
+    repairing,
     words,
 )
-from jitrl.cli.memory import ids_of, list_findings
 from jitrl.cli.progress import work_display
-from jitrl.cli.screen import console, facts, in_bytes, many, said, say, tell
-from jitrl.errors import BadPack, InvalidValue
-from jitrl.memory import Governed, Selection
+from jitrl.cli.screen import as_json, clean, console, facts, in_bytes, many, said, say, table, tell
+from jitrl.errors import BadPack, InvalidValue, NotAMemory
+from jitrl.memory import Finding, Governed, Selection
 from jitrl.memory.address import remote, shown
+from jitrl.memory.index.folder import verify as verify_index
 from jitrl.memory.packs.merge import Imported
 from jitrl.memory.packs.merge import merge as add_all
 from jitrl.memory.packs.pack import Limits, check, import_pack
 from jitrl.memory.packs.pack import export as write_pack
 from jitrl.memory.repair import repair as save_whole
+from jitrl.memory.sql.verification import UNSWEPT
 
 Made = Annotated[
     str,
@@ -135,6 +139,66 @@ def merge(
     say(_counts(done))
 
 
+def verify(path: Address, json: Json = False) -> None:
+    """Check every checksum and every invariant; exit code 1 where something is wrong."""
+    try:
+        with (
+            interruptible("nothing was changed, and what was looked at so far is not told"),
+            opened(path, readonly=True) as memory,
+            work_display("reading the memory") as progress,
+        ):
+            findings = list(memory.verify(progress))
+            progress("checking the index", 0, 0)
+            derived = list(verify_index(memory.beside))
+            ids = _ids_of(memory, findings)
+    except NotAMemory as error:  # so damaged that it cannot even be opened
+        if json:
+            as_json([asdict(Finding(str(error)))])
+        tell(f"jitrl: {error}")
+        raise typer.Exit(1) from None
+    if json:
+        as_json([asdict(one) for one in (*findings, *derived)])
+    elif not (findings or derived):
+        console().print("sound: every checksum and every invariant holds")
+    else:
+        _list_findings([*findings, *derived], ids, "can be mended")
+    if findings:
+        unswept = all(one.what == UNSWEPT for one in findings)
+        remedy = f"jitrl memory vacuum {shlex.quote(shown(path))}" if unswept else repairing(path)
+        tell(f"jitrl: {many(len(findings), 'finding')}: {remedy}")
+    elif derived:
+        tell("jitrl: the memory itself is sound; its index is built anew when it is next used")
+    if findings or derived:
+        raise typer.Exit(1)
+
+
+def _list_findings(findings: Sequence[Finding], ids: Mapping[int, str], otherwise: str) -> None:
+    """Print what is wrong, and whether it is lost."""
+    rows = [
+        (
+            clean(one.what),
+            *(("", "") if one.number is None else (str(one.number), clean(ids[one.number]))),
+            "lost" if one.lost else otherwise,
+        )
+        for one in findings
+    ]
+    console().print(table(("what is wrong", "number", "id", "and then"), rows))
+
+
+def _ids_of(memory: Governed, findings: Sequence[Finding]) -> dict[int, str]:
+    """Return the ids of the episodes that findings are about, "" for those that are lost."""
+    return {one.number: _id(memory, one.number) for one in findings if one.number is not None}
+
+
+def _id(memory: Governed, number: int) -> str:
+    """Return the id of an episode, "" where that is lost as well."""
+    try:
+        head = memory.heads([number]).get(number)
+    except NotAMemory:
+        return ""
+    return "" if head is None else head.id
+
+
 def repair(path: Address) -> None:
     """Save what is whole of a damaged memory; exit code 1 where something was lost."""
     if remote(path):
@@ -153,7 +217,7 @@ def repair(path: Address) -> None:
     *wrong, kept = found
     with opened(path, readonly=True) as memory:
         if wrong:
-            list_findings(wrong, ids_of(memory, wrong), "mended")
+            _list_findings(wrong, _ids_of(memory, wrong), "mended")
         whole = sum(1 for _ in memory.catalogue())
     lost = sum(one.lost for one in wrong)
     loss = (
