@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Protocol
 
 Guarantee = Literal["exact", "bounded", "sampled", "stated", "prior", "given"]
 """What a base log-probability is worth.
@@ -64,6 +64,24 @@ class State(Mapping[str, str]):
         return f"State({', '.join(f'{name}={text!r}' for name, text in self._fields.items())})"
 
 
+class ActionReader(Protocol):
+    """The actions of one moment in a world that takes more than it lists, such as a web page.
+
+    guide  how an agent may write actions here, for a model
+    """
+
+    guide: str
+
+    def read(self, written: str) -> str:
+        """Return what was written as the action that is taken and remembered.
+
+        Raises InvalidValue, which says what is wrong, for what cannot be read or executed here.
+        """
+
+    def executable(self, action: str) -> bool:
+        """Say whether an action, as `read` returns it, can be executed here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a world shows after a reset or a step.
@@ -71,11 +89,14 @@ class Observation:
     state       the abstract state phi(s)
     text        what the world printed
     actions     every action that is valid here, without repetition; empty once the world has ended,
-                and only then
+                and only then. With a `reader` they are those that can be had without a model
     reward      of the step just taken: the change of the score; 0.0 after a reset
     score       the world's own running score, which may start above 0
     terminated  the world ended: won, lost, dead
     truncated   cut off by a limit of the world's own: the state has a future that nobody saw
+    reason      what went wrong, where something did: why the step did nothing, or the world ended
+    reader      reads actions beyond those listed; None where there are none
+    image       what it looks like, PNG; None where nobody asked for it
     """
 
     state: State
@@ -85,6 +106,9 @@ class Observation:
     score: float = 0.0
     terminated: bool = False
     truncated: bool = False
+    reason: str = ""
+    reader: ActionReader | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ A world of another package is found through the entry-point group `jitrl.worlds`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
-from typing import Protocol, cast
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, cast, runtime_checkable
 
 from jitrl.errors import UnknownName, WorldError
 from jitrl.records import Observation
 
-__all__ = ["World", "make", "names"]
+__all__ = ["Defaults", "Suite", "Task", "World", "defaults", "make", "names"]
 
 
 class World(Protocol):
@@ -53,6 +55,55 @@ class World(Protocol):
         """Free what the world holds; calling it twice is harmless."""
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a suite.
+
+    name      as `Suite.reset` takes it, and as it is reported: "webarena:17"
+    sites     the sites it plays on, where there are several in the suite
+    template  tasks that differ only in their parameters share one; "" where nobody knows
+    """
+
+    name: str
+    sites: tuple[str, ...] = ()
+    template: str = ""
+
+
+@runtime_checkable
+class Suite(World, Protocol):
+    """A world of several tasks: an episode attempts one of them. A score of 1 is success.
+
+    tasks  in their order, at least one
+    """
+
+    tasks: tuple[Task, ...]
+
+    def reset(self, seed: int, task: str | None = None, limit: int | None = None) -> Observation:
+        """Begin an attempt at a task: by default the first.
+
+        limit  >= 1: at most so many steps will be taken; the last one is `truncated` unless it
+               ends the world, and its reward includes the verdict on where the agent got to
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a run of a kind of world uses unless the user says otherwise: preset, steps."""
+
+    preset: str = "default"
+    steps: int = 50
+
+
+def defaults(name: str) -> Defaults:
+    """Return the defaults of the world `kind:which`: `DEFAULTS` of the module that makes it.
+
+    Raises UnknownName for a kind that is not installed.
+    """
+    function = _point(name).load()
+    found = getattr(sys.modules[function.__module__], "DEFAULTS", Defaults())
+    return cast(Defaults, found)
+
+
 def names() -> list[str]:
     """Return the kinds of world that are installed: the word before the colon."""
     return sorted({point.name for point in entry_points(group="jitrl.worlds")})
@@ -63,10 +114,18 @@ def make(name: str, **options: object) -> World:
 
     Raises UnknownName for a kind that is not installed, WorldError for one that cannot be opened.
     """
-    kind, colon, which = name.partition(":")
+    point = _point(name)
+    _, colon, which = name.partition(":")
+    if not colon or not which:
+        kind = point.name
+        raise WorldError(f"world {name!r} does not say which {kind}: write {kind}:NAME")
+    return cast(World, point.load()(which, **options))
+
+
+def _point(name: str) -> EntryPoint:
+    """Return the entry point of the word before the colon."""
     points = {point.name: point for point in entry_points(group="jitrl.worlds")}
+    kind = name.partition(":")[0]
     if kind not in points:
         raise UnknownName("world", name, [f"{known}:..." for known in sorted(points)])
-    if not colon or not which:
-        raise WorldError(f"world {name!r} does not say which {kind}: write {kind}:NAME")
-    return cast(World, points[kind].load()(which, **options))
+    return points[kind]
