@@ -1,0 +1,81 @@
+"""A task as BrowserGym plays it. Imported in the process of the browser only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from browsergym.core.task import AbstractBrowserTask
+
+from jitrl.errors import WorldError
+from jitrl.worlds.browser.arena.judging import Judge, answer_in, outside
+from jitrl.worlds.browser.arena.logins import Logins
+from jitrl.worlds.browser.arena.tasks import Config
+
+__all__ = ["ArenaTask"]
+
+
+class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
+    """One task in WebArena's format, filled with addresses.
+
+    config  as the task file describes it
+    sites   label -> address of every site that the agent may visit
+    """
+
+    def __init__(
+        self, seed: int, config: Config, sites: dict[str, str], logins: Logins, judge: Judge
+    ) -> None:
+        super().__init__(seed)
+        self.viewport = {"width": 1280, "height": 720}
+        self.slow_mo = 0
+        self.timeout = 10_000  # ms, BrowserGym's for WebArena
+        self._config = config
+        self._sites = sites
+        self._logins = logins
+        self._judge = judge
+
+    @classmethod
+    def get_task_id(cls) -> str:
+        """Refuse: the class plays every task of a file."""
+        raise NotImplementedError
+
+    def setup(self, page: Any) -> tuple[str, dict[str, Any]]:
+        """Log in where needed and open the start pages, each in a tab; the first is in front.
+
+        Raises WorldError where a login or a page fails.
+        """
+        context = page.context
+        if self._config.get("require_login", True):
+            self._logins.ensure(context, self._config["sites"])
+        if self._config.get("geolocation"):
+            context.set_geolocation(self._config["geolocation"])
+        for i, url in enumerate(self.start_urls):
+            tab = page if i == 0 else context.new_page()
+            try:
+                tab.goto(url)
+            except Exception as error:
+                why = str(error).strip().splitlines()[0]
+                raise WorldError(f"the start page {url} cannot be opened: {why}") from error
+        page.bring_to_front()
+        return self._config["intent"], {}
+
+    @property
+    def start_urls(self) -> list[str]:
+        """The pages that are open when the task begins; empty: a blank one."""
+        start = self._config["start_url"]
+        return start.split(" |AND| ") if start else []
+
+    def validate(
+        self, page: Any, chat_messages: list[dict[str, Any]]
+    ) -> tuple[float, bool, str, dict[str, Any]]:
+        """Return (score, True, "", what is known of it), once the agent acts no more.
+
+        Raises WorldError where there is no verdict.
+        """
+        left = outside((tab.url for tab in page.context.pages), self._sites)
+        if left is not None:
+            return 0.0, True, "", {"reason": f"left the sites of the task: {left}"}
+        score = self._judge.verdict(self._config, page, answer_in(chat_messages))
+        return score, True, "", {}
+
+    def teardown(self) -> None:
+        """Do nothing: the context is closed with all that was opened in it."""

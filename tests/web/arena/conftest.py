@@ -1,0 +1,74 @@
+"""A real Chromium for the tests of a module, and a site to play on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import arena_kit
+import pytest
+from playwright.sync_api import sync_playwright
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = os.environ.get("JITRL_CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium):
+    context = chromium.new_context()
+    context.set_default_timeout(5000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context):
+    return context.new_page()
+
+
+@pytest.fixture
+def reddit():
+    with arena_kit.stands("reddit") as sites:
+        yield sites["reddit"]
+
+
+@pytest.fixture
+def arena(reddit, tmp_path):
+    """Make a benchmark of tasks on the site: `arena(task(0), ...)`."""
+    from jitrl.worlds.browser.arena import of_file
+    from jitrl.worlds.browser.arena.logins import LOGINS
+    from jitrl.worlds.browser.arena.sites import ACCOUNTS
+
+    def make(*tasks, which="all", **options):
+        return of_file(
+            "stand",
+            which,
+            arena_kit.written(tmp_path, *tasks),
+            logins={"reddit": LOGINS["reddit"]},
+            sites={"reddit": reddit.address},
+            accounts={"reddit": ACCOUNTS["reddit"]},
+            **{"settle": 0, "logins_folder": tmp_path / "logins", **options},
+        )
+
+    return make
+
+
+@pytest.fixture
+def play(page):
+    """Begin a task on the page; returns BrowserGym's object of it."""
+
+    def begin(benchmark, name):
+        kind, arguments = benchmark.entry(name)
+        task = kind(seed=1, **arguments)
+        task.setup(page)
+        return task
+
+    return begin
