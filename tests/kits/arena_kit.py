@@ -52,7 +52,8 @@ class Stand:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.host = f"127.0.0.1:{self._server.server_port}"
-        self.address = f"http://{self.host}"
+        self.base = "/admin" if label == "shopping_admin" else ""
+        self.address = f"http://{self.host}{self.base}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
@@ -81,20 +82,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers["Content-Length"] or 0)).decode())
 
     def _answer(self, body: str) -> None:
-        site, path = self.site, urlsplit(self.path).path
+        site = self.site
+        path = urlsplit(self.path).path.removeprefix(site.base) or "/"
         site.asked.append((self.command, self.path, body))
         if site.login and self.command == "POST" and path == "/sent":
             self._log_in({name: values[0] for name, values in parse_qs(body).items()})
         elif site.login and path == self._inside():
             self._show_inside()
-        elif site.login and path == (site.login.form or "/admin"):
+        elif site.login and path == (site.login.form or "/"):
             self._send(self._form())
         elif path in site.json:
             self._send(json.dumps(site.json[path]), kind="application/json")
         elif path in site.pages:
             self._send(site.pages[path])
         elif self.command == "POST":
-            self._redirect(path + "/done")
+            self._redirect(site.base + path + "/done")
         else:
             self._send(f"<h1>Nothing at {html.escape(path)}</h1>", 404)
 
@@ -106,7 +108,10 @@ class _Handler(BaseHTTPRequestHandler):
         login = self.site.login
         assert login is not None
         return FORM.format(
-            action="/sent", username=login.username, password=login.password, button=login.button
+            action=self.site.base + "/sent",
+            username=login.username,
+            password=login.password,
+            button=login.button,
         )
 
     def _log_in(self, fields: dict[str, str]) -> None:
@@ -117,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = secrets.token_hex(8)
         self.site.sessions.add(token)
         self.site.logged_in += 1
-        self._redirect("/", f"{self.site.cookie}={token}; Path=/")
+        self._redirect(self.site.base + "/", f"{self.site.cookie}={token}; Path=/")
 
     def _show_inside(self) -> None:
         login = self.site.login
@@ -129,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif login.shows:
             self._send(self._form())  # as Magento's admin: no redirect
         else:
-            self._redirect(login.form)
+            self._redirect(self.site.base + login.form)
 
     def _redirect(self, to: str, cookie: str = "") -> None:
         self.send_response(302)

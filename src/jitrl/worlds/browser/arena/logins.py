@@ -121,6 +121,8 @@ class Logins:
 
     A file there holds cookies of users: nobody but its owner may read it. Any number of processes
     may share the folder.
+
+    patience  seconds to wait until a site knows the user who has logged in
     """
 
     def __init__(
@@ -129,11 +131,13 @@ class Logins:
         addresses: Mapping[str, str],
         accounts: Mapping[str, Account],
         logins: Mapping[str, Login] = LOGINS,
+        patience: float = 10.0,
     ) -> None:
         self._folder = folder
         self._addresses = addresses
         self._accounts = accounts
         self._logins = logins
+        self._patience = patience
 
     def sites(self, sites: Iterable[str]) -> tuple[str, ...]:
         """Return those of some sites where one logs in."""
@@ -155,7 +159,7 @@ class Logins:
         wanted = self.sites(sites)
         missing = [site for site in wanted if not inside(context, *self._at(site))]
         for site in missing:
-            log_in(context, site, *self._at(site))
+            log_in(context, site, *self._at(site), self._patience)
         if missing:
             # One login may have put an end to another: sites on one host share their cookies.
             for site in wanted:
