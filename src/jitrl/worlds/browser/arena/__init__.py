@@ -16,5 +16,6 @@ doctor       what answers, what works, what is missing
 from jitrl.worlds.browser.arena.arena import Arena, lite, of_file, webarena
 from jitrl.worlds.browser.arena.logins import Login
 from jitrl.worlds.browser.arena.sites import Account
+from jitrl.worlds.browser.arena.verified import verified
 
-__all__ = ["Account", "Arena", "Login", "lite", "of_file", "webarena"]
+__all__ = ["Account", "Arena", "Login", "lite", "of_file", "verified", "webarena"]

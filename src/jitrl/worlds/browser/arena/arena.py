@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -105,6 +105,7 @@ class Arena:
         known: tuple[str, ...] = SITES,
         logins: Mapping[str, Login] = LOGINS,
         packages: Mapping[str, str] | None = None,
+        named: Mapping[str, Sequence[int]] | None = None,
         sites: Mapping[str, str] | None = None,
         accounts_file: str | Path | None = None,
         accounts: Mapping[str, Mapping[str, str]] | None = None,
@@ -113,7 +114,7 @@ class Arena:
         settle: float | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        numbers = tasks.choose(which, file.tasks)
+        numbers = tasks.choose(which, file.tasks, named)
         self._configs = {f"{kind}:{n}": file.tasks[n] for n in numbers}
         needed = [s for c in self._configs.values() for s in tasks.sites_of(c, known)]
         self.sites: Mapping[str, str] = addresses(needed, known, sites, environment)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from browsergym.core.task import AbstractBrowserTask
 
 from jitrl.errors import WorldError
-from jitrl.worlds.browser.arena.judging import Judge, answer_in, outside
+from jitrl.worlds.browser.arena import recording
+from jitrl.worlds.browser.arena.judging import answer_in, outside
 from jitrl.worlds.browser.arena.logins import Logins
 from jitrl.worlds.browser.arena.tasks import Config
+from jitrl.worlds.browser.arena.verified import ANSWER
 
-__all__ = ["ArenaTask"]
+__all__ = ["ArenaTask", "VerifiedTask"]
 
 
 class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
@@ -19,10 +23,11 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
 
     config  as the task file describes it
     sites   label -> address of every site that the agent may visit
+    judge   who says the score: `judging.Judge`, or `verified.Referee`
     """
 
     def __init__(
-        self, seed: int, config: Config, sites: dict[str, str], logins: Logins, judge: Judge
+        self, seed: int, config: Config, sites: dict[str, str], logins: Logins, judge: Any
     ) -> None:
         super().__init__(seed)
         self.viewport = {"width": 1280, "height": 720}
@@ -48,6 +53,7 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
             self._logins.ensure(context, self._config["sites"])
         if self._config.get("geolocation"):
             context.set_geolocation(self._config["geolocation"])
+        self._begin(context)
         for i, url in enumerate(self.start_urls):
             tab = page if i == 0 else context.new_page()
             try:
@@ -56,11 +62,11 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
                 why = str(error).strip().splitlines()[0]
                 raise WorldError(f"the start page {url} cannot be opened: {why}") from error
         page.bring_to_front()
-        return self._config["intent"], {}
+        return self._config["intent"], self._notes()
 
     @property
     def start_urls(self) -> list[str]:
-        """The pages that are open when the task begins; empty: a blank one."""
+        """The pages that are open when the task begins; none: a blank one."""
         start = self._config["start_url"]
         return start.split(" |AND| ") if start else []
 
@@ -74,8 +80,43 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
         left = outside((tab.url for tab in page.context.pages), self._sites)
         if left is not None:
             return 0.0, True, "", {"reason": f"left the sites of the task: {left}"}
-        score = self._judge.verdict(self._config, page, answer_in(chat_messages))
-        return score, True, "", {}
+        return self._verdict(page, chat_messages), True, "", {}
 
     def teardown(self) -> None:
         """Do nothing: the context is closed with all that was opened in it."""
+
+    def _begin(self, context: Any) -> None:
+        """Prepare for the verdict, before the first page is opened."""
+
+    def _notes(self) -> dict[str, Any]:
+        """Return what else an agent has to know."""
+        return {}
+
+    def _verdict(self, page: Any, messages: list[dict[str, Any]]) -> float:
+        return float(self._judge.verdict(self._config, page, answer_in(messages)))
+
+
+class VerifiedTask(ArenaTask):
+    """One task of WebArena-Verified, filled with addresses; the judge is its referee."""
+
+    @property
+    def start_urls(self) -> list[str]:
+        """The pages that are open when the task begins."""
+        return list(self._config["start_urls"])
+
+    def _begin(self, context: Any) -> None:
+        recording.start(context)
+
+    def _notes(self) -> dict[str, Any]:
+        return {"note": ANSWER}
+
+    def _verdict(self, page: Any, messages: list[dict[str, Any]]) -> float:
+        last = messages[-1] if messages else {"role": "user"}
+        # Why a task cannot be done is an answer like others, and said in the same form.
+        answer = last["message"] if last["role"] in ("assistant", "infeasible") else None
+        with tempfile.TemporaryDirectory() as folder:
+            trace = Path(folder) / "trace.zip"
+            recording.stop(page.context, trace)
+            heard = recording.har(trace)
+        places = {site: self._sites[site] for site in self._config["sites"]}
+        return float(self._judge.score(self._config["task_id"], places, answer, heard))
