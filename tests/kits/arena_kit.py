@@ -29,7 +29,9 @@ FORM = """<form method=post action="{action}">
 class Stand:
     """A running site.
 
-    pages     path -> HTML, for everybody
+    pages     path -> HTML, for everybody; what is posted elsewhere is redirected
+    json      path -> what it answers as JSON
+    cookies   path -> the cookie that an answer to a post there sets
     asked     (method, path with query, body) of every request, in order
     sessions  what the cookies of users hold; clear it, and every login has expired
     """
@@ -41,6 +43,7 @@ class Stand:
         self.account = ACCOUNTS.get(label, Account("", ""))
         self.pages = {"/": f"<title>{label}</title><h1>Welcome to {label}</h1>"}
         self.json: dict[str, object] = {}
+        self.cookies: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []
         self.sessions: set[str] = set()
         self.logged_in = 0
@@ -96,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in site.pages:
             self._send(site.pages[path])
         elif self.command == "POST":
-            self._redirect(site.base + path + "/done")
+            self._redirect(site.base + path + "/done", site.cookies.get(path, ""))
         else:
             self._send(f"<h1>Nothing at {html.escape(path)}</h1>", 404)
 

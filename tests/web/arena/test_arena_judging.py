@@ -90,7 +90,7 @@ def test_an_exception_of_the_evaluator_is_no_success_and_leaves_no_tab(
 ):
     right = ("__REDDIT__/", "", "Welcome")
     started = play(arena(task(0, eval=page_content(right, target))), "stand:0")
-    with pytest.raises(JitrlError, match="evaluator|known helper"):
+    with pytest.raises(JitrlError, match=r"evaluator|known helper"):
         started.validate(page, [])
     assert page.context.pages == [page]
 

@@ -129,5 +129,5 @@ def test_a_task_begins_with_all_its_pages_and_the_first_in_front(arena, play, pa
 
 
 def test_a_start_page_that_cannot_be_opened_is_an_error(arena, play, page, reddit):
-    with pytest.raises(WorldError, match="the start page .* cannot be opened"):
+    with pytest.raises(WorldError, match=r"the start page .* cannot be opened"):
         play(arena(task(0, start_url="http://127.0.0.1:1/")), "stand:0")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
-from jitrl.worlds.browser.arena import recording, tasks
+from jitrl.worlds.browser.arena import tasks
 from jitrl.worlds.browser.arena.arena import Arena
 from jitrl.worlds.browser.arena.sites import placeholder
 
