@@ -33,7 +33,7 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
     if label is not None:
         path = path[len(urlsplit(sites[label]).path.rstrip("/")) :]
     elif parts.scheme == "file":
-        label, path = "file", "/" + path.rpartition("/")[2]
+        label, path = "file", "/" + path.rpartition("/")[2]  # of this machine only the page
     elif not parts.netloc:
         return url.partition("?")[0][:80]  # about:blank, data: ...
     else:
@@ -43,7 +43,7 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
     route = ""
     if parts.fragment.startswith(("/", "!")):
         route = "#" + _path(parts.fragment)
-    return label + (_path(path) or "/") + query + route
+    return label + (_path(path) or ("" if parts.scheme == "file" else "/")) + query + route
 
 
 def site_of(url: str, sites: Mapping[str, str]) -> str | None:

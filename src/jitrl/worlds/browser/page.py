@@ -1,7 +1,7 @@
 """What a page shows, from its accessibility tree: elements, texts, and how to name them again.
 
-An element is named by its role and accessible name; one without a name, by the text that stands
-before it in the same block (the label of many a form). Where that is not enough to tell it from
+An element is named by its role and accessible name; one without a name, by the first text in it, or,
+of a field, by the text that stands before it in the same block (the label of many a form). Where that is not enough to tell it from
 others, by an element that encloses it, or else by its place among those alike.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-__all__ = ["Node", "Page", "read_tree"]
+__all__ = ["Node", "Page", "pack", "read_tree", "unpack"]
 
 _DROPPED = frozenset({"InlineTextBox", "ListMarker", "LineBreak"})
 _TEXT = "StaticText"
@@ -37,6 +37,9 @@ INTERACTIVE = frozenset(
     | {"spinbutton", "treeitem", "gridcell", "PopUpButton", "Date", "DateTime", "InputTime"}
     | {"ColorWell", "DisclosureTriangle"}
 )
+_CONTROLS = frozenset(
+    {"checkbox", "radio", "combobox", "listbox", "switch", "slider", "PopUpButton", "ColorWell"}
+)
 EDITABLE = frozenset({"textbox", "searchbox", "spinbutton", "Date", "DateTime", "InputTime"})
 _STATES = ("checked", "disabled", "expanded", "pressed", "selected", "required", "readonly")
 _NAME = 160  # characters of a name
@@ -48,8 +51,7 @@ class Node:
 
     bid        BrowserGym's id; "" for what has none
     role       as Chromium says, made an identifier ("doc-subtitle" is doc_subtitle)
-    name       accessible name; where it has none, the text before it, or, of what can be clicked,
-               the text within
+    name       accessible name; where it has none, the first text within, or before a field
     labelled   the name is its own, not a text nearby
     value      of a field, or of a control with a value
     states     "checked", "expanded=false" ...
@@ -132,15 +134,20 @@ class Page:
         return self._alike.get((role, name), [])
 
     def distinguish(self, node: Node) -> tuple[Node | None, int | None]:
-        """Return what else names an element: an enclosing one, or its place among those alike."""
+        """Return what else names an element: an enclosing one, its place among those alike there,
+        or on the page.
+        """
         alike = self.named(node.role, node.name)
         if len(alike) == 1:
             return None, None
+        nearest: tuple[Node, int] | None = None
         for outer in node.enclosing():
             inside = [n for n in alike if _encloses(n, outer.role, outer.title)]
             if len(inside) == 1:
                 return outer, None
-        return None, alike.index(node) + 1
+            if nearest is None and len(inside) < len(alike):
+                nearest = outer, inside.index(node) + 1
+        return nearest or (None, alike.index(node) + 1)
 
     def find(
         self, role: str, name: str, within: tuple[str, str] | None, nth: int | None
@@ -215,7 +222,7 @@ def read_tree(tree: Mapping[str, Any], extra: Mapping[str, Mapping[str, Any]]) -
     for node in nodes:
         _name(node)
     for node in nodes:
-        if node.role in _ENCLOSING:
+        if node.role in _ENCLOSING or (node.clickable and node.children):
             node.title = _title(node)
     return nodes
 
@@ -300,9 +307,11 @@ def _name(node: Node) -> None:
     if node.name or not node.clickable:
         return
     node.labelled = False
-    within = " ".join(n.name for n in node.walk() if n.role == _TEXT and n.name)
+    within = next((n.name for n in node.walk() if n.role == _TEXT and n.name), "")
     if within and not node.editable:
         node.name = within[:_NAME]
+        return
+    if not node.editable and node.role not in _CONTROLS:
         return
     place: Node | None = node
     while place is not None and place.parent is not None:
@@ -317,3 +326,63 @@ def _name(node: Node) -> None:
         if place.parent.role not in _PLAIN:
             return
         place = place.parent
+
+
+def pack(nodes: Sequence[Node]) -> list[list[Any]]:
+    """Return nodes as JSON values; `unpack` is the way back."""
+    place = {id(node): i for i, node in enumerate(nodes)}
+    return [
+        [
+            None if node.parent is None else place[id(node.parent)],
+            node.bid,
+            node.role,
+            node.name,
+            node.depth,
+            node.labelled,
+            node.value,
+            list(node.states),
+            node.visible,
+            node.clickable,
+            node.editable,
+            node.title,
+        ]
+        for node in nodes
+    ]
+
+
+def unpack(rows: Sequence[Sequence[Any]]) -> tuple[Node, ...]:
+    """Return the nodes that `pack` described."""
+    result: list[Node] = []
+    for (
+        parent,
+        bid,
+        role,
+        name,
+        depth,
+        labelled,
+        value,
+        states,
+        visible,
+        click,
+        edit,
+        title,
+    ) in rows:
+        above = None if parent is None else result[parent]
+        node = Node(
+            bid=bid,
+            role=role,
+            name=name,
+            depth=depth,
+            parent=above,
+            labelled=labelled,
+            value=value,
+            states=tuple(states),
+            visible=visible,
+            clickable=click,
+            editable=edit,
+            title=title,
+        )
+        result.append(node)
+        if above is not None:
+            above.children.append(node)
+    return tuple(result)
