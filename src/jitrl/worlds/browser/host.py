@@ -89,7 +89,7 @@ class Host:
         started = time.perf_counter()
         shown, score, done, _, info = self._env.step(call)
         told = self._told(shown, float(score), bool(done), started)
-        told["failed"] = str(shown["last_action_error"])[:500]
+        told["failed"] = _first_line(shown["last_action_error"])
         told["error"] = str(info.get("task_info", {}).get("error", ""))
         told["seconds"]["page"] = info["get_observation_stop"] - info["get_observation_start"]
         return told
@@ -183,7 +183,7 @@ def serve(asked: TextIO, answers: TextIO) -> None:
                 case other:
                     answer = {"gone": f"no such request: {other!r}"}
         except Exception as error:  # noqa: BLE001 - told to the process that asked
-            answer = {"gone": f"{type(error).__name__}: {_first_line(error)}"}
+            answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
     if host is not None:
@@ -196,8 +196,8 @@ def _of(host: Host | None) -> Host:
     return host
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:500]
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:500]
 
 
 def main() -> None:

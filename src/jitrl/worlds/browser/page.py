@@ -1,8 +1,9 @@
 """What a page shows, from its accessibility tree: elements, texts, and how to name them again.
 
-An element is named by its role and accessible name; one without a name, by the first text in it, or,
-of a field, by the text that stands before it in the same block (the label of many a form). Where that is not enough to tell it from
-others, by an element that encloses it, or else by its place among those alike.
+An element is named by its role and accessible name; one without a name, by the first text in it;
+a field without one, by the text that stands before it in the same block (the label of many a form).
+Where that is not enough to tell it from others, by an element that encloses it, or else by its
+place among those alike.
 """
 
 from __future__ import annotations
