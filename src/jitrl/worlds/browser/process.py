@@ -85,14 +85,14 @@ class BrowserProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the process and its browser, whatever they do."""
-        for group in (self._process.pid, self._browser):
-            # Chromium leads a group of its own; what has ended already is not there any more
-            if group is not None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL)
-        self._browser = None
+        """End the process and its browser, whatever they do, and wait until they have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._browser is not None:
+            _end(self._browser)
+            self._browser = None
         for pipe in (self._process.stdin, self._process.stdout, self._said):
             with contextlib.suppress(OSError):
                 if pipe is not None:
@@ -119,3 +119,18 @@ class BrowserProcess:
             lines = self._said.read().decode(errors="replace").strip().splitlines()
             return " / ".join(lines[-_LINES:])[:500] or "it said nothing"
         return "it said nothing"
+
+
+def _end(browser: int) -> None:
+    """Kill a browser that we started, and all of its processes: it leads a group of its own."""
+    try:
+        handle = os.pidfd_open(browser)
+    except (ProcessLookupError, AttributeError):
+        return  # it has ended; without such handles (macOS) it ends by itself, its pipe being closed
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpgid(browser) == browser:
+                os.killpg(browser, signal.SIGKILL)
+        select.select([handle], [], [], _CLOSING)
+    finally:
+        os.close(handle)
