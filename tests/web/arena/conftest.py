@@ -55,7 +55,7 @@ def arena(reddit, tmp_path):
             logins={"reddit": LOGINS["reddit"]},
             sites={"reddit": reddit.address},
             accounts={"reddit": ACCOUNTS["reddit"]},
-            **{"settle": 0, "logins_folder": tmp_path / "logins", **options},
+            **{"evaluator_pause": 0, "logins_folder": tmp_path / "logins", **options},
         )
 
     return make

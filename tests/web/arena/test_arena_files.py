@@ -10,9 +10,11 @@ import pytest
 from nltk.tokenize import NLTKWordTokenizer
 
 from jitrl.errors import InvalidValue, WorldError
-from jitrl.worlds.browser.arena import lite, theirs, webarena
+from jitrl.worlds.browser.arena import theirs
 from jitrl.worlds.browser.arena.expressions import HELPERS, PREFIX, parse
+from jitrl.worlds.browser.arena.lite import benchmark as lite
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES
+from jitrl.worlds.browser.arena.webarena import benchmark as webarena
 
 SEVEN = {label: f"http://{label}.test:80" for label in SITES}
 FILES = {

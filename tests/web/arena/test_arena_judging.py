@@ -135,7 +135,7 @@ def test_an_agent_that_left_the_sites_has_no_success(arena, play, page, reddit):
     page.context.new_page().goto(reddit.address.replace("127.0.0.1", "localhost"))
     score, done, _, info = started.validate(page, said("42"))
     assert (score, done) == (0.0, True)
-    assert "left the sites" in info["reason"]
+    assert "left the sites" in info["error"]
 
 
 FUZZY = {"reference_answers": {"must_include": ["Acadia"], "fuzzy_match": ["1h 23min"]}}

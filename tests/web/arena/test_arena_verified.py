@@ -14,10 +14,9 @@ import pytest
 from arena_kit import stands
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
-from jitrl.worlds.browser.arena import verified
 from jitrl.worlds.browser.arena.recording import har
 from jitrl.worlds.browser.arena.sites import SITES
-from jitrl.worlds.browser.arena.verified import Referee
+from jitrl.worlds.browser.arena.verified import Referee, benchmark
 
 SEVEN = {label: f"http://{label}.test" for label in SITES}
 
@@ -145,7 +144,7 @@ def test_our_trace_and_playwrights_own_get_the_same_score(
     theirs.mkdir(parents=True)
     with stands(label) as sites:
         site = sites[label]
-        benchmark = verified(
+        tasks = benchmark(
             str(number),
             sites={label: site.address},
             logins_folder=tmp_path / "logins",
@@ -157,7 +156,7 @@ def test_our_trace_and_playwrights_own_get_the_same_score(
             record_har_path=theirs / "network.har", record_har_content="embed"
         )
         page = context.new_page()
-        kind, arguments = benchmark.entry(f"webarena-verified:{number}")
+        kind, arguments = tasks.entry(f"webarena-verified:{number}")
         task = kind(seed=1, **arguments)
         _, info = task.setup(page)
         assert "retrieved_data" in info["note"]
@@ -175,13 +174,13 @@ def test_our_trace_and_playwrights_own_get_the_same_score(
 
 
 def test_it_has_812_tasks_of_which_258_are_hard(interpreter):
-    every = verified("all", sites=SEVEN, interpreter=interpreter)
+    every = benchmark("all", sites=SEVEN, interpreter=interpreter)
     assert len(every.tasks) == 812
     assert every.version["webarena-verified"] == "1.2.3"
     assert not any(every.needs_grader(task.name) for task in every.tasks)
-    hard = verified("hard", sites=SEVEN, interpreter=interpreter)
+    hard = benchmark("hard", sites=SEVEN, interpreter=interpreter)
     assert len(hard.tasks) == 258 and set(hard.tasks) < set(every.tasks)
-    both = verified("hard,0", sites=SEVEN, interpreter=interpreter.parent.parent)
+    both = benchmark("hard,0", sites=SEVEN, interpreter=interpreter.parent.parent)
     assert len(both.tasks) == 259
 
 
@@ -195,12 +194,12 @@ def test_without_its_environment_it_is_named_how_to_make_one(tmp_path, monkeypat
     monkeypatch.delenv("WEBARENA_VERIFIED", raising=False)
     for named in (None, tmp_path, tmp_path / "none"):
         with pytest.raises(MissingExtra, match="pip install webarena-verified=="):
-            verified("0", sites=SEVEN, interpreter=named)
+            benchmark("0", sites=SEVEN, interpreter=named)
 
 
 def test_an_option_that_it_does_not_have_is_named(interpreter):
     with pytest.raises(InvalidValue, match="grader is no option of webarena-verified"):
-        verified("0", sites=SEVEN, interpreter=interpreter, grader=len)
+        benchmark("0", sites=SEVEN, interpreter=interpreter, grader=len)
 
 
 def test_what_is_no_trace_is_an_error(tmp_path):

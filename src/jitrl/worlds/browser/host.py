@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
+from jitrl.errors import JitrlError
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.page import pack, read_tree
 
@@ -75,11 +76,12 @@ class Host:
             context=self._benchmark.context(task),
             judge=self._benchmark.verdict == "step",
         )
-        shown, _ = self._env.reset(seed=seed)
+        shown, info = self._env.reset(seed=seed)
         self._notes = []
         self._watch()
         return self._told(shown, 0.0, False, started) | {
             "goal": str(shown["goal"]),
+            "note": str(info.get("task_info", {}).get("note", "")),
             "process": self._env.process(),
         }
 
@@ -100,6 +102,8 @@ class Host:
         score, error = 0.0, ""
         try:
             score, error = self._env.verdict()
+        except JitrlError as failure:
+            error = str(failure)
         except Exception as failure:  # noqa: BLE001 - whatever an evaluator raises is no success
             error = f"the evaluator failed: {type(failure).__name__}: {failure}"[:500]
         return {"score": score, "error": error, "seconds": {"all": time.perf_counter() - started}}

@@ -94,6 +94,7 @@ class _Attempt:
     until: float
     page: Page
     last: Observation
+    note: str = ""
     steps: int = 0
     history: list[str] = field(default_factory=list)
 
@@ -181,6 +182,7 @@ class BrowserWorld:
             until=time.monotonic() + self._options.episode_timeout,
             page=page,
             last=Observation(State(), "", ()),
+            note=str(told.get("note", "")),
         )
         return self._observe(told, started=time.perf_counter())
 
@@ -335,7 +337,7 @@ class BrowserWorld:
                 history="\n".join(attempt.history),
                 task=attempt.slots.text,
             ),
-            text=self._text(attempt.page, reason),
+            text=self._text(attempt.page, reason, attempt.note),
             actions=actions,
             reward=score - attempt.last.score,
             score=score,
@@ -348,15 +350,18 @@ class BrowserWorld:
         self._spent["total"] += time.perf_counter() - started
         return attempt.last
 
-    def _text(self, page: Page, reason: str) -> str:
-        """Return the page for a model: where it is, what went wrong, what it shows."""
+    def _text(self, page: Page, reason: str, note: str) -> str:
+        """Return the page for a model: where it is, what went wrong, what it shows, and what the
+        benchmark says of the form of answers.
+        """
         lines = [f"Address: {page.url}", f"Title: {page.title}"]
         if len(page.tabs) > 1:
             tabs = [f"{i}: {url}" for i, url in enumerate(page.tabs)]
             lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}")
         if reason:
             lines.append(f"Note: {reason}")
-        return "\n".join([*lines, "", shown(page, self._options.page_tokens)])
+        pages = [*lines, "", shown(page, self._options.page_tokens)]
+        return "\n".join([*pages, "", note] if note else pages)
 
 
 def _page(told: Mapping[str, Any]) -> Page:

@@ -13,9 +13,8 @@ reset        bringing the sites back to where they began
 doctor       what answers, what works, what is missing
 """
 
-from jitrl.worlds.browser.arena.arena import Arena, lite, of_file, webarena
+from jitrl.worlds.browser.arena.arena import Arena, of_file
 from jitrl.worlds.browser.arena.logins import Login
 from jitrl.worlds.browser.arena.sites import Account
-from jitrl.worlds.browser.arena.verified import verified
 
-__all__ = ["Account", "Arena", "Login", "lite", "of_file", "verified", "webarena"]
+__all__ = ["Account", "Arena", "Login", "of_file"]

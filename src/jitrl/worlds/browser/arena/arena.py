@@ -1,12 +1,11 @@
-"""WebArena, WebArena-Lite, and any file of tasks in their format, as benchmarks."""
+"""Tasks in WebArena's format, with sites, logins and the evaluators of their benchmark."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,40 +23,10 @@ from jitrl.worlds.browser.arena.sites import accounts as who_logs_in
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
-__all__ = ["Arena", "lite", "of_file", "webarena"]
+__all__ = ["OPTIONS", "Arena", "checked", "of_file"]
 
-OPTIONS = ("sites", "accounts", "accounts_file", "logins_folder", "grader", "settle")
-
-
-def webarena(which: str, **options: Any) -> Arena:
-    """Return tasks of WebArena: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222".
-
-    sites          label -> address, for those that no variable names (`sites.addresses`)
-    accounts       label -> username and password (`sites.accounts`), or a file: accounts_file
-    logins_folder  where logins are kept (default: a folder in jitrl's cache)
-    grader         a model that grades answers where the benchmark asks one: messages -> reply
-    settle         seconds that evaluators wait after opening a page (default: theirs, 3)
-
-    Raises MissingExtra without its package; InvalidValue for an unknown task or option; WorldError
-    where the address of a site that these tasks need is missing.
-    """
-    file = tasks.read(theirs.located("libwebarena", "webarena/test.raw.json"))
-    packages = {"libwebarena": installed_version("libwebarena")}
-    return Arena("webarena", which, file, packages=packages, **_known("webarena", options))
-
-
-def lite(which: str, **options: Any) -> Arena:
-    """Return tasks of WebArena-Lite, numbered as in WebArena; options as for `webarena`.
-
-    The 165 tasks of VisualAgentBench, with their texts and rules as corrected there.
-    """
-    package = "browsergym-webarenalite"
-    path = theirs.located(package, "browsergym/webarenalite/test_webarena_lite.raw.json")
-    file = tasks.read(path, number="old_task_id")
-    packages = {package: installed_version(package)}
-    return Arena(
-        "webarena-lite", which, file, packages=packages, **_known("webarena-lite", options)
-    )
+OPTIONS = ("sites", "accounts", "accounts_file", "logins_folder", "evaluator_pause", "grader")
+"""What a benchmark of WebArena's may be told; `webarena.make` says what each means."""
 
 
 def of_file(
@@ -78,19 +47,23 @@ def of_file(
     sites     label -> address, of every site that the tasks may use
     accounts  label -> who logs in there
     version   what else identifies the benchmark
-    options   logins_folder, grader, settle, as for `webarena`
+    options   logins_folder, evaluator_pause, grader, as for `webarena.make`
     """
     given = {
         label: {"username": a.username, "password": a.password} for label, a in accounts.items()
     }
-    chosen = _known(kind, options) | {"sites": sites, "accounts": given, "environment": {}}
+    chosen = checked(kind, options) | {"sites": sites, "accounts": given, "environment": {}}
     return Arena(
         kind, which, tasks.read(path), logins=logins, known=tuple(sites), packages=version, **chosen
     )
 
 
 class Arena:
-    """Tasks with sites, logins and evaluators. The contract is that of `Benchmark`."""
+    """Tasks with sites, logins and evaluators. The contract is that of `Benchmark`.
+
+    grader  asked where the benchmark asks a language model; None: such a verdict is none. It may be
+            set until the verdict
+    """
 
     guarded = True
     verdict: Literal["step", "end"] = "end"
@@ -111,7 +84,7 @@ class Arena:
         accounts: Mapping[str, Mapping[str, str]] | None = None,
         logins_folder: str | Path | None = None,
         grader: Grader | None = None,
-        settle: float | None = None,
+        evaluator_pause: float | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         numbers = tasks.choose(which, file.tasks, named)
@@ -125,12 +98,12 @@ class Arena:
         folder = Path(logins_folder) if logins_folder is not None else cache_folder() / "logins"
         self._logins = Logins(folder, self.sites, self._accounts, logins)
         self._evaluators = kind if kind == "webarena-lite" else "webarena"
-        self._grader = grader
-        self._settle = None if settle is None else finite("settle", settle)
+        self.grader = grader
+        self._pause = None if evaluator_pause is None else _seconds(evaluator_pause)
         self.tasks = tuple(_task(name, config) for name, config in self._configs.items())
         self.version: Mapping[str, str] = MappingProxyType(
             {**(packages or {}), "tasks": file.digest}
-            | ({} if settle is None else {"settle": f"{self._settle:g} s"})
+            | ({} if self._pause is None else {"evaluator pause": f"{self._pause:g} s"})
         )
 
     def entry(self, task: str) -> tuple[type[AbstractBrowserTask], dict[str, Any]]:
@@ -158,11 +131,11 @@ class Arena:
 
     @cached_property
     def _judge(self) -> Judge:
-        pause: Callable[[float], object] = time.sleep
-        if self._settle is not None:
-            pause = partial(_pause, self._settle)
+        def pause(seconds: float) -> None:
+            time.sleep(seconds if self._pause is None else self._pause)
+
         load = partial(theirs.load, self._evaluators, self.sites, self._accounts, sleep=pause)
-        return Judge(load, self._grader)
+        return Judge(load, lambda: self.grader)
 
     def _config(self, task: str) -> tasks.Config:
         if task not in self._configs:
@@ -170,14 +143,20 @@ class Arena:
         return self._configs[task]
 
 
-def _pause(settle: float, _theirs: float) -> None:
-    time.sleep(settle)
+def _seconds(value: float) -> float:
+    seconds = finite("evaluator_pause", value)
+    if seconds < 0:
+        raise InvalidValue("evaluator_pause", value, "must be seconds, at least 0")
+    return seconds
 
 
-def _known(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked(
+    kind: str, options: Mapping[str, Any], known: Sequence[str] = OPTIONS
+) -> dict[str, Any]:
+    """Return options, or raise InvalidValue for one that is not known."""
     for name, value in options.items():
-        if name not in OPTIONS:
-            raise InvalidValue(name, value, f"is no option of {kind} ({', '.join(OPTIONS)})")
+        if name not in known:
+            raise InvalidValue(name, value, f"is no option of {kind} ({', '.join(known)})")
     return dict(options)
 
 

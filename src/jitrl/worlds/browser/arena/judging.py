@@ -45,11 +45,11 @@ def outside(urls: Iterable[str], sites: Mapping[str, str]) -> str | None:
 class Judge:
     """Asks evaluators for the verdict on a task.
 
-    grader  None: where the score depends on a grader there is no verdict
+    grader  returns who grades; None: where the score depends on a grader there is no verdict
     """
 
     def __init__(
-        self, evaluators: Callable[[Ask], Evaluators], grader: Grader | None = None
+        self, evaluators: Callable[[Ask], Evaluators], grader: Callable[[], Grader | None]
     ) -> None:
         self._grader = grader
         self._asked = False
@@ -80,7 +80,7 @@ class Judge:
                     ) from error
                 if score == 0:
                     return 0.0
-        if self._asked and self._grader is None:
+        if self._asked and self._grader() is None:
             raise WorldError("needs a grader: name one with --grader")
         return score
 
@@ -112,9 +112,10 @@ class Judge:
 
     def _ask(self, messages: Sequence[Mapping[str, str]]) -> str:
         self._asked = True
-        if self._grader is None:
+        grader = self._grader()
+        if grader is None:
             return "correct, same"  # the best it could say: a 0 for other reasons needs no grader
-        return self._grader(messages)
+        return grader(messages)
 
 
 def _parts(config: Config) -> list[dict[str, Any]]:

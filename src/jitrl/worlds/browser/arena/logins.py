@@ -102,9 +102,10 @@ def log_in(
         page.get_by_label(login.password, exact=login.exact).fill(account.password)
         page.get_by_role("button", name=login.button).click()
         page.wait_for_load_state()
-        until = time.monotonic() + patience
+        sent = time.monotonic()
         while not inside(context, address, login, account):
-            if time.monotonic() > until:
+            again = page.locator("input[type=password]:visible").count()  # the form, once more
+            if time.monotonic() - sent > (patience / 5 if again else patience):
                 raise WorldError(f"{failed}: the site refuses it; check {names}")
             page.wait_for_timeout(250)
     except WorldError:

@@ -79,7 +79,7 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
         """
         left = outside((tab.url for tab in page.context.pages), self._sites)
         if left is not None:
-            return 0.0, True, "", {"reason": f"left the sites of the task: {left}"}
+            return 0.0, True, "", {"error": f"left the sites of the task: {left}"}
         return self._verdict(page, chat_messages), True, "", {}
 
     def teardown(self) -> None:

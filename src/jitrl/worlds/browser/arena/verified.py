@@ -17,15 +17,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.errors import MissingExtra, WorldError
+from jitrl.worlds import Defaults
 from jitrl.worlds.browser.arena import tasks
-from jitrl.worlds.browser.arena.arena import Arena
+from jitrl.worlds.browser.arena.arena import Arena, checked
 from jitrl.worlds.browser.arena.sites import placeholder
+from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
-__all__ = ["ANSWER", "INSTALL", "Referee", "Verified", "verified"]
+__all__ = ["ANSWER", "DEFAULTS", "INSTALL", "Referee", "Verified", "benchmark", "make"]
+
+DEFAULTS = Defaults(preset="web", steps=10)
 
 VERSION = "1.2.3"
 INSTALL = (
@@ -49,23 +53,28 @@ _OPTIONS = ("sites", "accounts", "accounts_file", "logins_folder", "interpreter"
 _PATIENCE = 300.0  # seconds that one call of its command may take
 
 
-def verified(which: str, **options: Any) -> Verified:
-    """Return tasks of WebArena-Verified, named as in `webarena`; "hard" are the 258 hard ones.
+def make(which: str, **options: Any) -> BrowserWorld:
+    """Open tasks, named as for `webarena.make`; "hard" are the 258 hard ones.
 
-    sites, accounts, accounts_file, logins_folder  as for `webarena`
+    sites, accounts, accounts_file, logins_folder  as for `webarena.make`
     interpreter  Python, or the environment, where webarena-verified is (default:
                  $WEBARENA_VERIFIED)
-    keep         folder for answers, traces and verdicts as its command wants them, so that they can
-                 be handed in; a trace holds cookies, and what the agent typed (default: not kept)
+    keep         folder for answers, traces and verdicts as its command wants them, the last attempt
+                 at each task, so that they can be handed in; a trace holds cookies, and what the
+                 agent typed (default: not kept)
 
     Raises MissingExtra without its environment; InvalidValue for an unknown task or option;
-    WorldError where an address is missing.
+    WorldError without a Chromium, or where an address is missing.
     """
-    for name, value in options.items():
-        if name not in _OPTIONS:
-            rule = f"is no option of webarena-verified ({', '.join(_OPTIONS)})"
-            raise InvalidValue(name, value, rule)
-    given = dict(options)
+    needs("browsergym-core")
+    told, browsers = chosen(options, *_OPTIONS)
+    found = benchmark(which, **told)
+    return BrowserWorld("webarena-verified", which, found, __name__, told, browsers)
+
+
+def benchmark(which: str, **options: Any) -> Verified:
+    """Return the benchmark; see `make`."""
+    given = checked("webarena-verified", options, _OPTIONS)
     referee = Referee(given.pop("interpreter", None), given.pop("keep", None))
     file = tasks.read(referee.folder / "dataset/webarena-verified.json", needs=("start_urls",))
     hard = _subset(referee.folder / "dataset/subsets/webarena-verified-hard.json")

@@ -1,0 +1,42 @@
+"""WebArena's 812 tasks: `make("0-811")`, judged by its own evaluators."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from jitrl.worlds import Defaults
+from jitrl.worlds.browser.arena import tasks
+from jitrl.worlds.browser.arena.arena import OPTIONS, Arena, checked
+from jitrl.worlds.browser.arena.theirs import located
+from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+
+__all__ = ["DEFAULTS", "benchmark", "make"]
+
+DEFAULTS = Defaults(preset="web", steps=10)
+_PACKAGE = "libwebarena"
+
+
+def make(which: str, **options: Any) -> BrowserWorld:
+    """Open tasks: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222".
+
+    sites            label -> address, for those that no variable names (`sites.addresses`)
+    accounts         label -> username and password (`sites.accounts`), or a file: accounts_file
+    logins_folder    where logins are kept (default: a folder in jitrl's cache)
+    evaluator_pause  seconds that evaluators wait after opening a page (default: theirs, 3)
+    grader           answers where the benchmark asks a language model: messages -> reply
+    and those of `jitrl.worlds.browser.world.Options`
+
+    Raises MissingExtra without the packages; InvalidValue for an unknown task or option; WorldError
+    without a Chromium, or where the address of a site that these tasks need is missing.
+    """
+    needs("browsergym-core")
+    told, browsers = chosen(options, *OPTIONS)
+    return BrowserWorld("webarena", which, benchmark(which, **told), __name__, told, browsers)
+
+
+def benchmark(which: str, **options: Any) -> Arena:
+    """Return the benchmark; see `make`."""
+    file = tasks.read(located(_PACKAGE, "webarena/test.raw.json"))
+    told = checked("webarena", options)
+    return Arena("webarena", which, file, packages={_PACKAGE: version(_PACKAGE)}, **told)

@@ -1,0 +1,81 @@
+"""Tasks of the three benchmarks played through the contract of a suite, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from arena_kit import stands
+
+from jitrl.worlds import Suite
+from jitrl.worlds.browser.arena import lite, verified, webarena
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Open the tasks of a module at some sites."""
+    opened = []
+
+    def make(module, which, sites, **options):
+        addresses = {label: site.address for label, site in sites.items()}
+        world = module.make(which, sites=addresses, logins_folder=str(tmp_path), **options)
+        opened.append(world)
+        return world
+
+    yield make
+    for world in opened:
+        world.close()
+
+
+def test_a_task_of_webarena_is_attempted_logged_in_and_judged_at_its_end(world):
+    with stands("reddit") as sites:
+        reddit = sites["reddit"]
+        reddit.pages["/"] = "<h1>Posts</h1><a href='/f/books'>Books</a>"
+        reddit.pages["/f/books"] = "<h1>Books</h1><p>0 comments</p>"
+        suite = world(webarena, "27,28", sites)
+        assert isinstance(suite, Suite)
+        shown = suite.reset(1, "webarena:28", limit=5)
+        assert 'click(link("Books"))' in shown.actions
+        assert shown.state["url"] == "reddit/"
+        shown = suite.step('click(link("Books"))')
+        assert not shown.terminated and shown.state["url"] == "reddit/f/books"
+        shown = suite.step('send_msg_to_user("There are 0 of them.")')
+        assert (shown.terminated, shown.score, shown.reason) == (True, 1.0, "")
+        assert suite.reset(2, "webarena:27", limit=1).score == 0
+        shown = suite.step('send_msg_to_user("There are 10 of them.")')
+        assert (shown.terminated, shown.score) == (True, 0.0)
+        assert reddit.logged_in == 1
+
+
+def test_what_needs_a_grader_is_no_success_and_says_so(world):
+    with stands("map") as sites:
+        suite = world(lite, "7,20", sites)
+        suite.reset(1, "webarena-lite:7", limit=3)
+        shown = suite.step('send_msg_to_user("Pittsburgh International Airport")')
+        assert shown.terminated and shown.score == 0
+        assert shown.reason == "needs a grader: name one with --grader"
+
+
+def test_a_login_that_fails_ends_the_attempt_before_it_begins(world):
+    with stands("reddit") as sites:
+        wrong = {"reddit": {"username": "MarvelsGrantMan136", "password": "wrong"}}
+        suite = world(webarena, "27", sites, accounts=wrong, step_timeout=60)
+        with pytest.raises(Exception, match="no login at reddit") as error:
+            suite.reset(1)
+        assert "wrong'" not in str(error.value)
+
+
+def test_a_task_of_webarena_verified_says_how_to_answer_and_is_judged(world):
+    with stands("gitlab") as sites:
+        gitlab = sites["gitlab"]
+        gitlab.pages["/"] = "<a href='/dashboard/todos'>Todos</a>"
+        gitlab.pages["/dashboard/todos"] = "<h1>Todos</h1>"
+        assert os.environ.get("WEBARENA_VERIFIED"), "these tests need WEBARENA_VERIFIED"
+        suite = world(verified, "44", sites)
+        shown = suite.reset(1, limit=5)
+        assert "retrieved_data" in shown.text and "retrieved_data" not in shown.state["task"]
+        suite.step('click(link("Todos"))')
+        answer = {"task_type": "NAVIGATE", "status": "SUCCESS", "retrieved_data": None}
+        shown = suite.step(f"send_msg_to_user({json.dumps(json.dumps(answer))})")
+        assert (shown.terminated, shown.score, shown.reason) == (True, 1.0, "")
