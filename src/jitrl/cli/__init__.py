@@ -1,4 +1,5 @@
-"""The command line: `jitrl run`, `demo`, `judge`, `report`, `explain`, `memory` and `models`.
+"""The command line: `jitrl run`, `demo`, `judge`, `report`, `explain`, `doctor`, `memory`
+and `models`.
 
 A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
 while running, 130 after Ctrl-C.
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from jitrl._version import __version__
-from jitrl.cli import govern, look, memory, models, play, upkeep
+from jitrl.cli import doctor, govern, look, memory, models, play, upkeep
 from jitrl.cli.screen import failure
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command()(play.demo)
 app.command()(play.judge)
 app.command()(look.report)
 app.command()(look.explain)
+app.command()(doctor.doctor)
 _OF_A_MEMORY: dict[str, tuple[Callable[..., None], ...]] = {
     "Look": (
         memory.stats,
