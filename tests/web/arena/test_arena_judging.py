@@ -170,6 +170,17 @@ class TestGrader:
         assert "1h 23min" in messages[-1]["content"]
         assert "acadia, 83 minutes" in messages[-1]["content"]
 
+    def test_it_is_not_asked_where_the_benchmark_has_an_exact_rule(self, arena, play, page, reddit):
+        asked = []
+        rules = page_content(("last", "", "Welcome"))
+        both = {**rules, "eval_types": ["string_match", "program_html"]}
+        both["reference_answers"] = {"must_include": ["42"], "exact_match": "42"}
+        started = play(arena(task(0, eval=both), grader=asked.append), "stand:0")
+        assert verdict(started, page, said("42")) == 1
+        assert verdict(started, page, said("forty-two")) == 0
+        assert verdict(started, page) == 0
+        assert asked == []
+
     @pytest.mark.parametrize(("reply", "score"), [("same", 1), ("different", 0)])
     def test_it_judges_the_reason_why_a_task_is_impossible(self, arena, play, page, reply, score):
         started = play(arena(task(0, eval=IMPOSSIBLE), grader=lambda _: reply), "stand:0")

@@ -48,6 +48,34 @@ def test_a_task_of_webarena_is_attempted_logged_in_and_judged_at_its_end(world):
         assert reddit.logged_in == 1
 
 
+def test_reaching_the_goal_does_not_end_an_attempt(world):
+    with stands("gitlab") as sites:
+        gitlab = sites["gitlab"]
+        gitlab.pages["/"] = "<a href='/dashboard/todos'>Todos</a>"
+        gitlab.pages["/dashboard/todos"] = "<h1>Todos</h1><a href='/'>Home</a>"
+        suite = world(webarena, "44", sites)
+        suite.reset(1, limit=9)
+        shown = suite.step('click(link("Todos"))')
+        assert (shown.terminated, shown.truncated, shown.score) == (False, False, 0)
+        suite.step('click(link("Home"))')
+        assert suite.step('send_msg_to_user("Here they are.")').score == 0
+        suite.reset(1, limit=1)
+        shown = suite.step('click(link("Todos"))')
+        assert (shown.terminated, shown.truncated, shown.score) == (False, True, 1)
+
+
+def test_leaving_the_sites_ends_an_attempt_without_success(world):
+    with stands("gitlab") as sites:
+        gitlab = sites["gitlab"]
+        elsewhere = gitlab.address.replace("127.0.0.1", "localhost") + "/dashboard/todos"
+        gitlab.pages |= {"/": f"<a href='{elsewhere}'>Todos</a>", "/dashboard/todos": "todos"}
+        suite = world(webarena, "44", sites)
+        suite.reset(1, limit=1)
+        shown = suite.step('click(link("Todos"))')
+        assert (shown.terminated, shown.score) == (True, 0)
+        assert "left the allowed sites" in shown.reason
+
+
 def test_what_needs_a_grader_is_no_success_and_says_so(world):
     with stands("map") as sites:
         suite = world(lite, "7,20", sites)

@@ -168,9 +168,8 @@ def _chromium(program: str | None) -> Finding:
         path = chromium.find(program)
         return Finding("Chromium", True, f"{path}, version {chromium.major(path)}")
     except WorldError as error:
-        return Finding(
-            "Chromium", False, str(error), "apt-get install chromium, or --chromium PATH"
-        )
+        named = "apt-get install chromium, or --chromium PATH"
+        return Finding("Chromium", False, str(error), named)
 
 
 def _package(name: str) -> Finding:
