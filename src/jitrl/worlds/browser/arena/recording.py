@@ -1,59 +1,61 @@
 """What a browser sent and received during an attempt, as a HAR file that can be judged.
 
-Playwright writes a HAR file when a context is closed; an attempt is judged before. So its tracer
-listens, which can be stopped at any time, and the bodies that it keeps beside its list of requests
-are put into it.
+Playwright records it, and writes it when the context is closed: so the context is closed before the
+verdict. (Its tracer, which can be stopped at any time, loses headers and cookies of answers that
+are still on their way to it.) Images and scripts are left out: nobody judges them, and they are
+most of what goes over the wire.
 """
 
 from __future__ import annotations
 
 import json
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jitrl.errors import WorldError
 
-if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+__all__ = ["har", "now", "options"]
 
-__all__ = ["har", "start", "stop"]
-
-_LIST = "trace.network"
+_LIST = "har.har"
 _TEXTS = ("text/", "application/json", "application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def start(context: BrowserContext) -> None:
-    """Listen to a context from now on; nothing else may trace it meanwhile."""
-    context.tracing.start(snapshots=True)  # without them, Playwright lists no requests
+def options(file: Path) -> dict[str, Any]:
+    """Return what a new context is given to record into a file (.zip)."""
+    return {
+        "record_har_path": str(file),
+        "record_har_content": "attach",  # each body once, beside the list of requests
+        "record_har_mode": "full",
+    }
 
 
-def stop(context: BrowserContext, trace: Path) -> None:
-    """Listen no longer, and write what was heard to a file of Playwright's (.zip)."""
-    context.tracing.stop(path=trace)
+def now() -> str:
+    """Return the time as a HAR has it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def har(trace: Path) -> dict[str, Any]:
-    """Return what a trace of Playwright's holds as a HAR, its requests in the order they began.
+def har(file: Path, since: str = "") -> dict[str, Any]:
+    """Return what was recorded as a HAR: the requests that began at `since` or later.
 
-    Raises WorldError for a file that is no such trace.
+    Raises WorldError for a file that is no such record.
     """
     try:
-        with zipfile.ZipFile(trace) as file:
-            lines = [json.loads(line) for line in file.read(_LIST).splitlines()]
-            entries = [line["snapshot"] for line in lines if line["type"] == "resource-snapshot"]
+        with zipfile.ZipFile(file) as record:
+            content = json.loads(record.read(_LIST))
+            entries = [e for e in content["log"]["entries"] if e["startedDateTime"] >= since]
             for entry in entries:
-                _put_in(file, entry["request"].get("postData"))
-                _put_in(file, entry["response"].get("content"))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise WorldError(f"{str(trace)!r} is no trace of a browser: {error}") from error
-    entries.sort(key=lambda entry: entry.get("_monotonicTime", 0.0))
-    creator = {"name": "Playwright", "version": ""}
-    return {"log": {"version": "1.2", "creator": creator, "entries": entries}}
+                _put_in(record, entry["request"].get("postData"))
+                _put_in(record, entry["response"].get("content"))
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise WorldError(f"{str(file)!r} is no record of a browser: {error}") from error
+    content["log"]["entries"] = entries
+    return dict(content)
 
 
-def _put_in(file: zipfile.ZipFile, body: dict[str, Any] | None) -> None:
+def _put_in(record: zipfile.ZipFile, body: dict[str, Any] | None) -> None:
     """Put the text of a body, which lies in a file of its own, where a HAR has it."""
-    name = body.pop("_sha1", None) if body else None
+    name = body.pop("_file", None) if body else None
     if body and name and body.get("mimeType", "").startswith(_TEXTS):
-        body["text"] = file.read(f"resources/{name}").decode("utf-8", errors="replace")
+        body["text"] = record.read(name).decode("utf-8", errors="replace")

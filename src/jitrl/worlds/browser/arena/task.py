@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from browsergym.core.task import AbstractBrowserTask
+from playwright.sync_api import Error
 
 from jitrl.errors import WorldError
 from jitrl.worlds.browser.arena import recording
@@ -16,6 +17,8 @@ from jitrl.worlds.browser.arena.tasks import Config
 from jitrl.worlds.browser.arena.verified import ANSWER
 
 __all__ = ["ArenaTask", "VerifiedTask"]
+
+_REST = 3000  # ms that a page may take to come to rest before it is judged
 
 
 class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
@@ -53,7 +56,7 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
             self._logins.ensure(context, self._config["sites"])
         if self._config.get("geolocation"):
             context.set_geolocation(self._config["geolocation"])
-        self._begin(context)
+        self._begin()
         for i, url in enumerate(self.start_urls):
             tab = page if i == 0 else context.new_page()
             try:
@@ -85,7 +88,7 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
     def teardown(self) -> None:
         """Do nothing: the context is closed with all that was opened in it."""
 
-    def _begin(self, context: Any) -> None:
+    def _begin(self) -> None:
         """Prepare for the verdict, before the first page is opened."""
 
     def _notes(self) -> dict[str, Any]:
@@ -97,26 +100,36 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
 
 
 class VerifiedTask(ArenaTask):
-    """One task of WebArena-Verified, filled with addresses; the judge is its referee."""
+    """One task of WebArena-Verified, filled with addresses; the judge is its referee.
+
+    record  file where the context was told to record, see `recording.options`
+    """
+
+    def __init__(self, seed: int, record: Path, **task: Any) -> None:
+        super().__init__(seed, **task)
+        self._record = record
+        self._since = ""
 
     @property
     def start_urls(self) -> list[str]:
         """The pages that are open when the task begins."""
         return list(self._config["start_urls"])
 
-    def _begin(self, context: Any) -> None:
-        recording.start(context)
+    def _begin(self) -> None:
+        self._since = recording.now()  # what went before is our logging in, passwords included
 
     def _notes(self) -> dict[str, Any]:
         return {"note": ANSWER}
 
     def _verdict(self, page: Any, messages: list[dict[str, Any]]) -> float:
+        """Return the score. The context is closed first: only then is the record written."""
         last = messages[-1] if messages else {"role": "user"}
         # Why a task cannot be done is an answer like others, and said in the same form.
         answer = last["message"] if last["role"] in ("assistant", "infeasible") else None
-        with tempfile.TemporaryDirectory() as folder:
-            trace = Path(folder) / "trace.zip"
-            recording.stop(page.context, trace)
-            heard = recording.har(trace)
+        with suppress(Error):  # a page that never rests is not waited for
+            page.wait_for_load_state("networkidle", timeout=_REST)
+        page.context.close()
+        heard = recording.har(self._record, self._since)
+        self._record.unlink()
         places = {site: self._sites[site] for site in self._config["sites"]}
         return float(self._judge.score(self._config["task_id"], places, answer, heard))

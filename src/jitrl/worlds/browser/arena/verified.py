@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import MissingExtra, WorldError
 from jitrl.worlds import Defaults
-from jitrl.worlds.browser.arena import tasks
+from jitrl.worlds.browser.arena import recording, tasks
 from jitrl.worlds.browser.arena.arena import Arena, checked
 from jitrl.worlds.browser.arena.sites import placeholder
 from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
@@ -108,7 +110,19 @@ class Verified(Arena):
             "sites": dict(self.sites),
             "logins": self._logins,
             "judge": self._referee,
+            "record": self._record,
         }
+
+    def context(self, task: str) -> dict[str, Any]:
+        """Return the logins that are kept for a task's sites, and where to record what is sent."""
+        return super().context(task) | recording.options(self._record)
+
+    @cached_property
+    def _record(self) -> Path:
+        """Where the browser records: one attempt after the other."""
+        folder = tempfile.mkdtemp(prefix="jitrl-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder) / "record.zip"
 
     def needs_grader(self, task: str) -> bool:
         """Return False: every verdict follows from rules."""
