@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from arena_kit import page_content, task
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds.browser.arena.judging import Judge
+from jitrl.worlds.browser.arena.theirs import load
 
 
 def said(text, role="assistant"):
@@ -43,6 +47,35 @@ def test_a_task_reported_as_infeasible_is_answered_with_not_available(arena, pla
     rules = {"reference_answers": {"fuzzy_match": "N/A"}, "string_note": "no such thing"}
     started = play(arena(task(0, eval=rules)), "stand:0")
     assert verdict(started, page, said("there is none", "infeasible")) == 1
+
+
+@pytest.mark.parametrize("kind", ["webarena", "webarena-lite"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_both_benchmarks_evaluators_leave_the_agents_page_alone(page, reddit, kind, broken):
+    """WebArena-Lite's own visits the target in the page that it is given."""
+    reddit.pages |= {"/mine": "<p>mine</p>", "/about": "<p>us</p>"}
+    last = ("last", "no locator" if broken else "", "mine")
+    targets = page_content((f"{reddit.address}/about", "", "us"), last)
+    judge = Judge(partial(load, kind, {}, {}, sleep=lambda _: None), lambda: None)
+    page.goto(reddit.address + "/mine")
+    if broken:
+        with pytest.raises(WorldError, match="Unknown locator"):
+            judge.verdict(task(0, eval=targets), page, None)
+    else:
+        assert judge.verdict(task(0, eval=targets), page, None) == 1
+    assert page.url == reddit.address + "/mine" and page.context.pages == [page]
+    assert reddit.visited[-1] == "/about"
+
+
+def test_lites_page_content_may_need_a_grader(page, reddit):
+    wanted = page_content(("last", "document.title", {"fuzzy_match": ["the start"]}))
+    graders = [None]
+    judge = Judge(partial(load, "webarena-lite", {}, {}), lambda: graders[0])
+    page.goto(reddit.address)
+    with pytest.raises(WorldError, match="needs a grader"):
+        judge.verdict(task(0, eval=wanted), page, None)
+    graders[0] = lambda messages: "correct" if "reddit" in messages[-1]["content"] else "incorrect"
+    assert judge.verdict(task(0, eval=wanted), page, None) == 1
 
 
 @pytest.mark.parametrize("end", ["/f/books/12", "/f/books/12/a-title"])

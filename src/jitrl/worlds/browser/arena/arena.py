@@ -23,10 +23,11 @@ from jitrl.worlds.browser.arena.sites import accounts as who_logs_in
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
-__all__ = ["OPTIONS", "Arena", "checked", "of_file"]
+__all__ = ["OPTIONS", "WORDS", "Arena", "checked", "of_file", "plain"]
 
-OPTIONS = ("sites", "accounts", "accounts_file", "logins_folder", "evaluator_pause", "grader")
-"""What a benchmark of WebArena's may be told; `webarena.make` says what each means."""
+WORDS = ("sites", "accounts", "accounts_file", "logins_folder", "evaluator_pause")
+"""What a benchmark of WebArena's may be told in words; `webarena.make` says what each means."""
+OPTIONS = (*WORDS, "grader")
 
 
 def of_file(
@@ -61,8 +62,9 @@ def of_file(
 class Arena:
     """Tasks with sites, logins and evaluators. The contract is that of `Benchmark`.
 
-    grader  asked where the benchmark asks a language model; None: such a verdict is none. It may be
-            set until the verdict
+    grader  asked where the benchmark asks a language model: its messages (`role`, `content`) in,
+            the reply out, which the benchmark reads by its own rule; None: such a verdict is none.
+            It may be set at any time before the verdict
     """
 
     guarded = True
@@ -141,6 +143,11 @@ class Arena:
         if task not in self._configs:
             raise UnknownName("task", task, [f"{next(iter(self._configs))} ..."])
         return self._configs[task]
+
+
+def plain(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as they can be told to another process: paths as texts."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
 
 
 def _seconds(value: float) -> float:

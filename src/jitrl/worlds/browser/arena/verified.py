@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jitrl.errors import MissingExtra, WorldError
 from jitrl.worlds import Defaults
 from jitrl.worlds.browser.arena import recording, tasks
-from jitrl.worlds.browser.arena.arena import Arena, checked
+from jitrl.worlds.browser.arena.arena import Arena, checked, plain
 from jitrl.worlds.browser.arena.sites import placeholder
 from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
 
@@ -69,7 +69,7 @@ def make(which: str, **options: Any) -> BrowserWorld:
     WorldError without a Chromium, or where an address is missing.
     """
     needs("browsergym-core")
-    told, browsers = chosen(options, *_OPTIONS)
+    told, browsers = chosen(plain(options), *_OPTIONS)
     found = benchmark(which, **told)
     return BrowserWorld("webarena-verified", which, found, __name__, told, browsers)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jitrl.worlds import Defaults
 from jitrl.worlds.browser.arena import tasks
-from jitrl.worlds.browser.arena.arena import OPTIONS, Arena, checked
+from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
 from jitrl.worlds.browser.arena.theirs import located
 from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
 
@@ -24,14 +24,13 @@ def make(which: str, **options: Any) -> BrowserWorld:
     accounts         label -> username and password (`sites.accounts`), or a file: accounts_file
     logins_folder    where logins are kept (default: a folder in jitrl's cache)
     evaluator_pause  seconds that evaluators wait after opening a page (default: theirs, 3)
-    grader           answers where the benchmark asks a language model: messages -> reply
     and those of `jitrl.worlds.browser.world.Options`
 
     Raises MissingExtra without the packages; InvalidValue for an unknown task or option; WorldError
     without a Chromium, or where the address of a site that these tasks need is missing.
     """
     needs("browsergym-core")
-    told, browsers = chosen(options, *OPTIONS)
+    told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena", which, benchmark(which, **told), __name__, told, browsers)
 
 
