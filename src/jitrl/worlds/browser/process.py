@@ -69,7 +69,7 @@ class BrowserProcess:
             self.kill()
             raise BrowserGone(f"the browser's process ended: {said}")
         told: dict[str, Any] = json.loads(answer)
-        if "process" in told:
+        if told.get("process") is not None:
             self._let_go()
             self._browser = _Browser.of(told["process"])
         if "gone" in told:
