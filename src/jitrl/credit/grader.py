@@ -39,7 +39,9 @@ class ModelGrader:
         """
         parts = {"question": question, "reference": reference, "answer": answer}
         request = Request(
-            load("grade").render(**{name: quoted(text(name, part)) for name, part in parts.items()}),
+            load("grade").render(
+                **{name: quoted(text(name, part)) for name, part in parts.items()}
+            ),
             max_tokens=self.max_tokens,
             temperature=0.0,
             schema=_SCHEMA,

@@ -18,7 +18,8 @@ __all__ = ["ModelJudge"]
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 6000  # characters of one observation: what a page says first, and most of it
+LONGEST = 6000
+"""Characters of one observation that are shown: what a page says first, and most of it."""
 _TOO_LONG = re.compile(r"context|too (long|large|many tokens)|exceeds the maximum", re.I)
 _SCHEMA = {
     "type": "object",
@@ -289,12 +290,14 @@ def _before(end: Situation, t: int) -> str:
 def _step(end: Situation, t: int) -> str:
     turn = end.turns[t]
     wrong = {"problem": _cut(turn.after.reason)} if turn.after.reason else {}
-    return quoted({"step": t, "action": turn.action} | wrong | {"observation": _cut(turn.after.text)})
+    return quoted(
+        {"step": t, "action": turn.action} | wrong | {"observation": _cut(turn.after.text)}
+    )
 
 
 def _cut(text: str) -> str:
-    left_out = len(text) - _LONGEST
-    return text if left_out <= 0 else f"{text[:_LONGEST]} ... ({left_out} more characters)"
+    left_out = len(text) - LONGEST
+    return text if left_out <= 0 else f"{text[:LONGEST]} ... ({left_out} more characters)"
 
 
 def _listed(steps: Sequence[int]) -> str:

@@ -109,16 +109,12 @@ def web_messages(situation: Situation, proposals: int, window: int) -> tuple[Mes
 
     The words that the actions are made of are in the description: exactly those that are executed.
     """
-    *before, last = load("web").render(
-        situation=describe(situation, window), count=str(proposals)
-    )
+    *before, last = load("web").render(situation=describe(situation, window), count=str(proposals))
     image = situation.observation.image
     return (*before, last if image is None else replace(last, images=(image,)))
 
 
-def _read(
-    value: object, reader: ActionReader, proposals: int, found: dict[str, None]
-) -> list[str]:
+def _read(value: object, reader: ActionReader, proposals: int, found: dict[str, None]) -> list[str]:
     """Add to `found` the actions that the answer holds; return what is wrong with the others."""
     if not isinstance(value, dict) or not isinstance(value.get("candidates"), list):
         return ['it must be an object with a list "candidates"']
