@@ -29,8 +29,8 @@ _LOG = logging.getLogger("jitrl.models")
 _FIRST, _LONGEST = 1.0, 60.0  # seconds: the first wait; no wait is longer, whatever a server says
 _AGAIN = frozenset({408, 409, 429})
 _CONTEXT = re.compile(r"context.{0,9}(length|window|size)|maximum context|too many tokens", re.I)
-# llama.cpp says so with status 500: no other attempt will do
-_BLIND = re.compile(r"image.{0,20}not support|unsupported.{0,40}image_url|mmproj", re.I)
+# llama.cpp says that it sees no images with status 500: no other attempt will do
+_BLIND = re.compile(r"image_url|images?\b.{0,20}not support|mmproj|multimodal", re.I)
 _SAID = 240
 _YEAR = 3e7
 _T = TypeVar("_T")

@@ -285,7 +285,7 @@ SHIPPED: dict[str, Callable[[], object]] = {
         lambda model: Labels(model, direct=True), lambda request: told("A")
     ),
     "proposals, stated": lambda: writing(Stated, named),
-    "proposals, sampled": lambda: writing(Frequencies, lambda request: "B"),
+    "proposals, sampled": lambda: writing(Frequencies, lambda request: "A"),
     "proposals, sequence": lambda: writing(Sequences, named),
     "stated": lambda: Stated(ScriptedModel(named)),
     "sampled": lambda: Frequencies(ScriptedModel(lambda request: "A"), n=6),
