@@ -56,9 +56,9 @@ def check_scores(
     close       awaited at the end in the same event loop, whatever the outcome: `model.close`
 
     A `Sampler` is given modulations with the actions known or unknown, with and without a budget,
-    and must keep to the closed form. One situation is a page of `jitrl.testing.pages`, which reads
-    more actions than it lists. What no reply shows, such as what stands in a prompt, is not
-    checked. Raises AssertionError that names what is violated, InvalidValue for a wrong argument,
+    and must keep to the closed form. A `ScoreSource` is also asked on a page (`jitrl.testing.pages`)
+    that reads more actions than it lists. What no reply shows, such as what stands in a prompt, is
+    not checked. Raises AssertionError that names what is violated, InvalidValue for a wrong argument,
     and whatever the source itself raises.
     """
     if len(actions) < 2 or len(set(actions)) < len(actions) or _NOWHERE in actions:
@@ -74,7 +74,10 @@ async def _check(
     close: Callable[[], Awaitable[object]] | None,
 ) -> None:
     try:
-        for number, situation in enumerate([*_situations(actions), _on_a_page()]):
+        situations = [*_situations(actions), _on_a_page()]
+        if isinstance(make(), Sampler):
+            situations.pop()  # what it draws on a page, nobody has read
+        for number, situation in enumerate(situations):
             source, twin = make(), make()
             rngs = [generator(seed, number, "check_scores") for _ in range(3)]
             page = "" if situation.observation.reader is None else "on a page "
