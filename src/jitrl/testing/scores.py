@@ -56,10 +56,10 @@ def check_scores(
     close       awaited at the end in the same event loop, whatever the outcome: `model.close`
 
     A `Sampler` is given modulations with the actions known or unknown, with and without a budget,
-    and must keep to the closed form. A `ScoreSource` is also asked on a page (`jitrl.testing.pages`)
-    that reads more actions than it lists. What no reply shows, such as what stands in a prompt, is
-    not checked. Raises AssertionError that names what is violated, InvalidValue for a wrong argument,
-    and whatever the source itself raises.
+    and must keep to the closed form. A `ScoreSource` is also asked on a page that reads more
+    actions than it lists (`jitrl.testing.pages`). What no reply shows, such as what stands in a
+    prompt, is not checked. Raises AssertionError that names what is violated, InvalidValue for a
+    wrong argument, and whatever the source itself raises.
     """
     if len(actions) < 2 or len(set(actions)) < len(actions) or _NOWHERE in actions:
         raise InvalidValue("actions", actions, "must be at least two, all different")
