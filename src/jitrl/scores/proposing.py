@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,8 +45,9 @@ class Proposing:
     What cannot be read is sent back once, with all that is wrong; then what could be read counts.
     Nothing readable raises BadReply.
 
-    The list that `source` is given is in random order, and does not tell what is remembered. So all
-    log-probabilities are of one choice, with the guarantee of `source`. Candidates are those of the
+    The list that `source` is given is written as the model writes, in random order, and does not
+    tell what is remembered. So all log-probabilities are of one choice, with the guarantee of
+    `source`. Candidates are those of the
     model's own that `source` scored; if it scored none of them, those that it chose instead.
     `Scores.outside` is relative to the list: what else could be done on the page is not counted.
     """
@@ -66,25 +67,27 @@ class Proposing:
         reader = situation.observation.reader
         if reader is None:
             return await self.source.propose(situation, rng)
-        own = await self._written(situation, reader, int(rng.integers(2**31)))
-        known = [a for a in situation.remembered if a not in own and reader.executable(a)]
-        shown = known[:MOST_REMEMBERED]
+        own = _as_written(reader, await self._proposed(situation, reader, rng))
+        known = _as_written(reader, filter(reader.executable, situation.remembered), but=own)
+        options = [*own, *list(known)[:MOST_REMEMBERED]]
         # as many draws whatever is remembered: a memory does not change the chance of later steps
         keys = rng.random(self.proposals + MOST_REMEMBERED)
-        options = [*own, *shown]
         mixed = tuple(options[i] for i in np.argsort(keys[: len(options)]))
         # all of them count as remembered: that asks for a log-probability of each
         closed = replace(situation.observation, actions=mixed)
         asked = replace(situation, observation=closed, remembered=mixed)
-        return _told_apart(await self.source.propose(asked, rng), own, known)
+        scores = _renamed(await self.source.propose(asked, rng), own | known)
+        return _told_apart(scores, list(own.values()), list(known.values()))
 
-    async def _written(self, situation: Situation, reader: ActionReader, seed: int) -> list[str]:
+    async def _proposed(
+        self, situation: Situation, reader: ActionReader, rng: np.random.Generator
+    ) -> list[str]:
         """Return what the model proposes, as it is remembered; raises BadReply for nothing."""
         request = Request(
             web_messages(situation, self.proposals, self.window),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
-            seed=seed,
+            seed=int(rng.integers(2**31)),
             schema=_SCHEMA,
             purpose=Purpose("act", situation.episode, situation.t),
         )
@@ -130,6 +133,29 @@ def _read(value: object, reader: ActionReader, proposals: int, found: dict[str, 
         except InvalidValue as error:
             problems.append(f"candidate {number}: {error}")
     return problems
+
+
+def _as_written(
+    reader: ActionReader, actions: Iterable[str], but: Collection[str] = ()
+) -> dict[str, str]:
+    """Return what an agent writes here -> the action; of two that are one act here, the first."""
+    result: dict[str, str] = {}
+    for action in actions:
+        written = reader.written(action)
+        if written not in but:
+            result.setdefault(written, action)
+    return result
+
+
+def _renamed(scores: Scores, actions: Mapping[str, str]) -> Scores:
+    """Return scores of what was written as scores of the actions."""
+    remembered = scores.remembered or {}
+    return replace(
+        scores,
+        candidates=tuple(Candidate(actions[c.action], c.logprob) for c in scores.candidates),
+        remembered={actions[written]: logprob for written, logprob in remembered.items()},
+        unscored=tuple(actions[written] for written in scores.unscored),
+    )
 
 
 def _told_apart(scores: Scores, own: Sequence[str], known: Sequence[str]) -> Scores:

@@ -8,6 +8,8 @@
 'click(button("OK"))'
 >>> page.executable('click(button("Cancel"))')
 False
+>>> page.written('click(button("OK"))')
+'click("3")'
 """
 
 from __future__ import annotations
@@ -63,9 +65,22 @@ class Page:
 
     def executable(self, action: str) -> bool:
         """Say whether the element is here."""
-        targets = [self._target(id) for id in self.elements]
-        fills = any(action.startswith(f"fill({target}, ") for target in targets)
-        return action in self.clicks or fills or action.startswith("send_msg_to_user(")
+        try:
+            self.written(action)
+        except InvalidValue:
+            return False
+        return True
+
+    def written(self, action: str) -> str:
+        """Return the action with the id in the place of the element's role and name."""
+        if action.startswith("send_msg_to_user("):
+            return action
+        for id in self.elements:
+            for name in ("click(", "fill("):
+                begins = f"{name}{self._target(id)}"
+                if action.startswith((f"{begins})", f"{begins}, ")):
+                    return f"{name}{json.dumps(id)}{action.removeprefix(begins)}"
+        raise InvalidValue("action", action, f"must be on an element of the page:\n{self.text}")
 
     def _target(self, id: str) -> str:
         if id not in self.elements:

@@ -16,6 +16,7 @@ from pages_kit import (
     CANCEL,
     ELSEWHERE,
     FILL,
+    FORM,
     OFFER,
     OK,
     TASK,
@@ -30,7 +31,7 @@ from jitrl import Learner
 from jitrl.errors import BadReply, InvalidValue, ModelUnavailable
 from jitrl.models import Completion, Purpose, Request
 from jitrl.models.scripted import ScriptedModel
-from jitrl.records import Candidate, Observation, Scores, Situation
+from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options, Sampler, make
 from jitrl.scores.frequencies import Frequencies
 from jitrl.scores.labels import Labels
@@ -40,6 +41,7 @@ from jitrl.scores.sequences import Sequences
 from jitrl.scores.stated import Stated
 from jitrl.similarity import Field
 from jitrl.testing import Choosing
+from jitrl.testing.pages import Page
 
 WRITTEN = ('click("5")', 'fill("3", "Ada")', 'click("7")')
 READ = (OK, FILL, CANCEL)
@@ -48,23 +50,28 @@ P = {OK: 0.4, FILL: 0.3, CANCEL: 0.15, OFFER: 0.1, ELSEWHERE: 0.05}
 
 
 class Listed:
-    """A source that notes what it is asked, and scores the list alike."""
+    """A source that notes what it is asked, and scores the list: alike, or as it is told."""
 
-    def __init__(self, scored=None, **changes) -> None:
+    def __init__(self, logprobs=None, unscored=(), **changes) -> None:
         self.asked: list[Situation] = []
-        self.scored, self.changes = scored, changes
+        self.logprobs, self.unscored, self.changes = logprobs, unscored, changes
 
     async def propose(self, situation, rng) -> Scores:
         self.asked.append(situation)
-        actions = situation.observation.actions
-        scored = actions if self.scored is None else self.scored
-        logprob = -math.log(len(actions))
-        scores = Scores(tuple(Candidate(a, logprob) for a in scored), "exact", outside=0.0)
+        alike = -math.log(len(situation.observation.actions))
+        logprobs = dict.fromkeys(self.list, alike) if self.logprobs is None else self.logprobs
+        scores = Scores(
+            tuple(Candidate(FORM.written(a), logprob) for a, logprob in logprobs.items()),
+            "exact",
+            outside=0.0,
+            unscored=tuple(map(FORM.written, self.unscored)),
+        )
         return replace(scores, **self.changes)
 
     @property
     def list(self) -> tuple[str, ...]:
-        return self.asked[-1].observation.actions
+        """What was listed, as it is remembered."""
+        return tuple(map(FORM.read, self.asked[-1].observation.actions))
 
 
 def proposing(*answers, source=None, **given) -> tuple[Proposing, ScriptedModel]:
@@ -207,6 +214,31 @@ def test_only_the_nearest_remembered_actions_are_listed_and_the_others_are_unsco
     assert scores.unscored == tuple(near[MOST_REMEMBERED:])
 
 
+def test_the_list_is_written_as_the_model_writes() -> None:
+    listed = Listed()
+    source, _ = proposing(written(*WRITTEN[:2]), source=listed)
+    propose(source, on_form([OFFER]))
+    assert set(listed.asked[0].observation.actions) == {*WRITTEN[:2], 'click("11")'}
+    assert set(listed.asked[0].remembered) == set(listed.asked[0].observation.actions)
+
+
+def test_two_remembered_ways_to_one_act_are_listed_once() -> None:
+    class Twins(Page):
+        """A page that remembers the button by its place as well."""
+
+        def written(self, action: str) -> str:
+            return super().written(action.replace('"the second"', '"OK"'))
+
+    twin = 'click(button("the second"))'
+    listed = Listed()
+    source, _ = proposing(written(*WRITTEN), written('click("7")'), source=listed)
+    page = Twins(FORM.elements)
+    scores = propose(source, on_form([twin, OFFER], reader=page))
+    assert len(listed.list) == 4 and scores.remembered == {OFFER: -math.log(4)}
+    scores = propose(source, on_form([twin, OK], reader=page))
+    assert len(listed.list) == 2 and scores.remembered == {twin: -math.log(2)}
+
+
 def test_the_list_is_mixed_by_the_generator_alone() -> None:
     orders = []
     for seed in [*range(12), 0]:
@@ -231,21 +263,21 @@ def test_the_generator_is_left_the_same_whatever_is_remembered(seed, many) -> No
 
 
 def test_own_actions_that_were_not_scored_are_left_out_and_the_rest_is_bounded() -> None:
-    source, _ = proposing(written(*WRITTEN), source=Listed([OK, FILL], outside=0.25))
+    source, _ = proposing(written(*WRITTEN), source=Listed({OK: -1.0, FILL: -1.0}, outside=0.25))
     scores = propose(source, on_form())
     assert actions(scores) == [OK, FILL] and scores.guarantee == "bounded"
-    source, _ = proposing(written(*WRITTEN), source=Listed([OK], guarantee="stated"))
+    source, _ = proposing(written(*WRITTEN), source=Listed({OK: -1.0}, guarantee="stated"))
     assert propose(source, on_form()).guarantee == "stated"
 
 
 def test_where_no_own_action_was_scored_the_ones_chosen_instead_are_the_candidates() -> None:
-    source, _ = proposing(written(*WRITTEN), source=Listed([OFFER]))
+    source, _ = proposing(written(*WRITTEN), source=Listed({OFFER: -1.0}))
     scores = propose(source, on_form([OFFER]))
     assert actions(scores) == [OFFER] and scores.remembered == {}
 
 
 def test_what_a_source_did_not_score_of_the_remembered_is_unscored() -> None:
-    source, _ = proposing(written(*WRITTEN), source=Listed(READ, unscored=(OFFER,)))
+    source, _ = proposing(written(*WRITTEN), source=Listed(dict.fromkeys(READ, -1.0), [OFFER]))
     assert propose(source, on_form([OFFER])).unscored == (OFFER,)
 
 
@@ -253,9 +285,9 @@ def test_what_a_source_did_not_score_of_the_remembered_is_unscored() -> None:
 def test_the_rest_of_the_list_is_outside(weights, outside) -> None:
     total = sum(weights) / (1 - outside)
     p = dict(zip(P, (weight / total for weight in weights), strict=True))
-    candidates = tuple(Candidate(a, math.log(p[a])) for a in (OK, FILL, CANCEL, OFFER))
-    inner = 1 - math.fsum(p[c.action] for c in candidates)
-    source, _ = proposing(written(*WRITTEN), source=Listed(candidates=candidates, outside=inner))
+    scored = (OK, FILL, CANCEL, OFFER)
+    listed = Listed({a: math.log(p[a]) for a in scored}, outside=1 - sum(p[a] for a in scored))
+    source, _ = proposing(written(*WRITTEN), source=listed)
     scores = propose(source, on_form([OFFER]))
     assert scores.outside == pytest.approx(1 - sum(p[a] for a in READ), abs=1e-9)
 
@@ -266,12 +298,12 @@ def test_what_is_unknown_of_the_rest_stays_unknown() -> None:
 
 
 def test_without_a_reader_the_source_is_asked_and_nobody_else() -> None:
-    listed = Listed()
-    source, model = proposing(source=listed)
+    source, model = proposing(source=UniformPrior(2))
     where = situation(remembered=["wait"])
-    direct = propose(Listed(), where)
-    assert propose(source, where) == direct
-    assert listed.asked == [where] and not model.requests
+    alone, behind = np.random.default_rng(3), np.random.default_rng(3)
+    direct = asyncio.run(UniformPrior(2).propose(where, alone))
+    assert repr(asyncio.run(source.propose(where, behind))) == repr(direct)
+    assert alone.bit_generator.state == behind.bit_generator.state and not model.requests
 
 
 # --- around the sources that ship -------------------------------------------------------------
@@ -282,11 +314,11 @@ def policy(messages):
     if asks_to_write(messages):
         return {written(*WRITTEN): 1.0}
     listed = options(messages)
-    total = sum(P[action] for action in listed.values())
-    p = {label: P[action] / total for label, action in listed.items()}
+    mass = {label: P[FORM.read(action)] for label, action in listed.items()}
+    p = {label: share / sum(mass.values()) for label, share in mass.items()}
     if "Reply with JSON" in messages[-1].content:
         named = list(listed)[:3]
-        return {answer(label, *named): mass for label, mass in p.items()}
+        return {answer(label, *named): share for label, share in p.items()}
     return p
 
 
@@ -323,7 +355,7 @@ def test_all_log_probabilities_are_exact_and_of_one_choice(name: str) -> None:
 
 
 def test_sequences_score_the_actions_in_their_own_words() -> None:
-    model = ScriptedModel([written(*WRITTEN)], logprobs=lambda action: math.log(P[action]))
+    model = ScriptedModel([written(*WRITTEN)], logprobs=lambda said: math.log(P[FORM.read(said)]))
     scores = propose(Proposing(model, Sequences(model)), on_form([OFFER]))
     assert {c.action: c.logprob for c in scores.candidates} == {a: math.log(P[a]) for a in READ}
     assert scores.remembered == {OFFER: math.log(P[OFFER])}
@@ -334,7 +366,7 @@ def test_stated_confidences_and_frequencies_keep_what_they_are_worth() -> None:
     def stating(request: Request) -> str:
         if asks_to_write(request.messages):
             return written(*WRITTEN)
-        by_action = {action: label for label, action in options(request.messages).items()}
+        by_action = {FORM.read(a): label for label, a in options(request.messages).items()}
         named = [(by_action[OK], 80), (by_action[OFFER], 60)]
         return answer(by_action[OK], *named)
 
@@ -347,11 +379,11 @@ def test_stated_confidences_and_frequencies_keep_what_they_are_worth() -> None:
     def sampling(request: Request) -> str:
         if asks_to_write(request.messages):
             return written(*WRITTEN)
-        return min(options(request.messages), key=options(request.messages).get)  # type: ignore[arg-type]
+        return next(a for a, said in options(request.messages).items() if FORM.read(said) == OK)
 
     model = ScriptedModel(sampling)
     scores = propose(Proposing(model, Frequencies(model, n=4)), on_form())
-    assert actions(scores) == [min(READ)] and scores.samples == 4
+    assert actions(scores) == [OK] and scores.samples == 4
 
 
 def test_memory_moves_the_policy_over_the_list_by_the_closed_form() -> None:
@@ -407,5 +439,4 @@ def test_a_number_of_proposals_that_is_none_is_refused(proposals) -> None:
 def test_a_page_where_one_thing_can_be_done_asks_for_it_all_the_same() -> None:
     listed = Listed()
     source, _ = proposing(written('click("5")'), source=listed)
-    assert actions(propose(source, on_form())) == [OK]
-    assert isinstance(listed.asked[0].observation, Observation) and listed.list == (OK,)
+    assert actions(propose(source, on_form())) == [OK] and listed.list == (OK,)
