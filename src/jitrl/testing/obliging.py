@@ -64,7 +64,7 @@ def _alike(texts: Sequence[str]) -> Mapping[str, float]:
 
 def _proposals(asked: str) -> list[str]:
     """Return answers to the prompt for pages: actions that follow one another on it, from any."""
-    before, _, page = asked.partition("<page>")
+    before, _, page = asked.partition("\n<page>\n")
     task = before.partition("How actions are written:")[0]
     words = [double or single for double, single in _QUOTED.findall(task)] or ["hello"]
     actions: list[str] = []
