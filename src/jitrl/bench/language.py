@@ -221,7 +221,7 @@ def expected(
 
 def _longest_list(configuration: Configuration) -> list[str]:
     """Return as many actions as a list may hold that begins with a model's own."""
-    return ["x" * _ACTION] * (configuration.options.proposals + MOST_REMEMBERED)
+    return ["x" * _ACTION] * (configuration.proposals + MOST_REMEMBERED)
 
 
 def _calls_per_step(configuration: Configuration, actions: int) -> tuple[int, int]:
