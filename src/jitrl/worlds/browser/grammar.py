@@ -95,6 +95,10 @@ class Grammar:
             return False
         return True
 
+    def written(self, action: str) -> str:
+        """Return a remembered action with the ids of this page: its `call`."""
+        return self.call(action)
+
     def call(self, action: str) -> str:
         """Return the call of BrowserGym that executes a remembered action on this page.
 
