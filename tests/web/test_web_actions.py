@@ -12,6 +12,7 @@ from browsergym.core.action.highlevel import HighLevelActionSet
 from jitrl.worlds.browser.language import ACTIONS, Text, parse
 
 SUBSETS = ["chat", "infeas", "bid", "coord", "nav", "tab", "custom"]
+THEIRS = HighLevelActionSet(SUBSETS, custom_actions=[check, uncheck]).action_set
 KINDS = {
     str: "text",
     float: "number",
@@ -22,8 +23,7 @@ KINDS = {
 
 
 def test_every_action_of_browsergym_is_there_and_no_other() -> None:
-    theirs = set(HighLevelActionSet(SUBSETS, custom_actions=[check, uncheck]).action_set)
-    assert set(ACTIONS) == theirs
+    assert set(ACTIONS) == set(THEIRS)
 
 
 def plain(value: object) -> object:
@@ -51,11 +51,7 @@ def test_the_parameters_of_an_action_are_browsergyms(name: str) -> None:
 
 @pytest.mark.parametrize(
     "example",
-    [
-        example
-        for name in ACTIONS
-        for example in getattr(HighLevelActionSet(SUBSETS).action_set.get(name), "examples", ())
-    ],
+    [example for name in ACTIONS for example in THEIRS[name].examples],
 )
 def test_browsergyms_own_examples_are_read(example: str) -> None:
     assert parse(example).name == example.partition("(")[0]
