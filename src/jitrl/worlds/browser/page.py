@@ -163,7 +163,7 @@ class Page:
         """Return what else names an element: an enclosing one, its place among those alike there,
         or on the page.
         """
-        alike, place = self._alike[node.role, node.name], self._places[id(node)]
+        alike, place = self._named(node.role, node.name), self._places[id(node)]
         if len(alike) == 1:
             return None, None
         nearest: tuple[Node, int] | None = None
@@ -171,7 +171,7 @@ class Page:
         for _ in range(_FAR):
             if outer is None:
                 break
-            inside = self._inside(alike, outer.role, outer.title)
+            inside = self._named(node.role, node.name, (outer.role, outer.title))
             if len(inside) == 1:
                 return outer, None
             if nearest is None and len(inside) < len(alike):
@@ -183,19 +183,27 @@ class Page:
         self, role: str, name: str, within: tuple[str, str] | None, nth: int | None
     ) -> Node | None:
         """Return the one element that is meant; None where it is absent, or not the only one."""
-        found: Sequence[int] = self._alike.get((role, name), [])
-        if within is not None:
-            found = self._inside(found, *within)
+        found = self._named(role, name, within)
         if nth is not None:
             return self.nodes[found[nth - 1]] if 1 <= nth <= len(found) else None
         return self.nodes[found[0]] if len(found) == 1 else None
 
-    def _inside(self, places: Sequence[int], role: str, title: str) -> list[int]:
-        """Return those of some places that an element of that role and title encloses."""
-        result: list[int] = []
-        for start, end in self._spans.get((role, title), ()):
-            result += places[bisect_left(places, start) : bisect_left(places, end)]
-        return result
+    def _named(self, role: str, name: str, within: tuple[str, str] | None = None) -> Sequence[int]:
+        """Return the places of what has that role and name, within an element so called."""
+        alike = self._alike.get((role, name), [])
+        if within is None or not alike:
+            return alike
+        known = self._enclosed.get((role, name, *within))
+        if known is None:
+            known = self._enclosed[role, name, *within] = []
+            for start, end in self._spans.get(within, ()):
+                known += alike[bisect_left(alike, start) : bisect_left(alike, end)]
+        return known
+
+    @cached_property
+    def _enclosed(self) -> dict[tuple[str, ...], list[int]]:
+        """What `_named` found, since many elements ask for the same."""
+        return {}
 
     @cached_property
     def pairs(self) -> Mapping[str, str]:

@@ -9,35 +9,43 @@ from jitrl.worlds.browser.page import Node, Page
 __all__ = ["shown"]
 
 _CHARACTERS = 4  # of a token, about
-_LONG, _SHORT = 300, 80  # characters of a text that stands alone
+_WHOLE, _LONG, _SHORT = 2000, 300, 80  # characters of a text that stands alone
+_LAST = 60  # characters of the last line, at most
 _OUTLINE = frozenset({"heading", "dialog", "alert", "alertdialog", "status", "row", "cell"})
 
 
 def shown(page: Page, tokens: int) -> str:
     """Return the page, one node a line, indented: `[12] button "Submit" disabled`.
 
-    What does not fit into `tokens` (about four characters each) is left out step by step: texts
-    outside the window, everything outside it that cannot be acted upon, long texts; what is then
-    too much is cut off at the end, and the last line says so.
+    What does not fit into `tokens` (about four characters each) is left out step by step: the ends
+    of long texts, texts outside the window, everything outside it that cannot be acted upon; what
+    is then too much is cut off at the end. The last line says how many lines are left out.
     """
     steps: list[tuple[Callable[[Node], bool], int]] = [
+        (lambda node: True, _WHOLE),
         (lambda node: True, _LONG),
         (lambda node: node.visible or node.clickable or node.role in _OUTLINE, _LONG),
         (lambda node: node.visible or node.clickable, _SHORT),
         (lambda node: node.visible and (node.clickable or node.role in _OUTLINE), _SHORT),
     ]
     limit = tokens * _CHARACTERS
+    total = 0
     for keep, longest in steps:
         lines = list(_lines(page, keep, longest))
-        if sum(map(len, lines)) + len(lines) <= limit:
-            return "\n".join(lines)
+        total = total or len(lines)
+        size = sum(map(len, lines)) + len(lines)
+        if size + (_LAST if len(lines) < total else 0) <= limit:
+            break
     kept: list[str] = []
+    limit -= 0 if len(lines) == total and size <= limit else _LAST
     for line in lines:
         limit -= len(line) + 1
-        if limit < 60:
+        if limit < 0:
             break
         kept.append(line)
-    return "\n".join([*kept, f"({len(lines) - len(kept)} more lines: scroll to see them)"])
+    if len(kept) < total:
+        kept.append(f"({total - len(kept)} more lines: scroll to see them)")
+    return "\n".join(kept)
 
 
 def _lines(page: Page, keep: Callable[[Node], bool], longest: int) -> Iterator[str]:
