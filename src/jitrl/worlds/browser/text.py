@@ -28,24 +28,27 @@ def shown(page: Page, tokens: int) -> str:
         (lambda node: node.visible or node.clickable, _SHORT),
         (lambda node: node.visible and (node.clickable or node.role in _OUTLINE), _SHORT),
     ]
-    limit = tokens * _CHARACTERS
-    total = 0
+    limit, total = tokens * _CHARACTERS, 0
     for keep, longest in steps:
         lines = list(_lines(page, keep, longest))
         total = total or len(lines)
-        size = sum(map(len, lines)) + len(lines)
-        if size + (_LAST if len(lines) < total else 0) <= limit:
+        room = limit - (_LAST if len(lines) < total else 0)
+        if sum(map(len, lines)) + len(lines) <= room:
+            kept = lines
             break
-    kept: list[str] = []
-    limit -= 0 if len(lines) == total and size <= limit else _LAST
-    for line in lines:
-        limit -= len(line) + 1
-        if limit < 0:
-            break
-        kept.append(line)
+    else:
+        kept = list(_first(lines, limit - _LAST))
     if len(kept) < total:
         kept.append(f"({total - len(kept)} more lines: scroll to see them)")
     return "\n".join(kept)
+
+
+def _first(lines: list[str], room: int) -> Iterator[str]:
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            return
+        yield line
 
 
 def _lines(page: Page, keep: Callable[[Node], bool], longest: int) -> Iterator[str]:
@@ -58,9 +61,8 @@ def _line(node: Node, longest: int) -> str:
     """Return the line of a node; "" for one that says nothing of its own."""
     if node.role == "StaticText":
         above = node.parent
-        if above is not None and above.clickable and node.name in above.name:
-            return ""
-        return _cut(node.name, longest)
+        said = "" if above is None or not _line(above, longest) else f"{above.name}\n{above.value}"
+        return "" if node.name in said else _cut(node.name, longest)
     if not node.clickable and not (node.bid and node.labelled and node.name):
         return ""
     if node.role in ("generic", "StaticText") and not node.clickable:
