@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from jitrl.errors import WorldError
 
-__all__ = ["find"]
+__all__ = ["find", "major"]
 
 _NAMES = (
     "chromium-headless-shell",
@@ -39,3 +41,17 @@ def find(named: str | Path | None = None, *, visible: bool = False) -> Path:
         "no Chromium is found: install one (Debian: apt-get install chromium), or name it with "
         "--chromium PATH or JITRL_CHROMIUM"
     )
+
+
+def major(program: Path) -> str:
+    """Return the major version of a Chromium, such as "156"; raises WorldError if it is none."""
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=30, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WorldError(f"{str(program)!r} cannot be run: {error}") from error
+    found = re.search(r"(\d+)\.\d+\.\d+", said)
+    if found is None:
+        raise WorldError(f"{str(program)!r} is no Chromium: name one with --chromium PATH")
+    return found[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.worlds import Defaults, Task
-from jitrl.worlds.browser.world import BrowserWorld, Options
+from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
@@ -36,7 +36,8 @@ def make(which: str, **options: Any) -> BrowserWorld:
     Raises MissingExtra without the packages; InvalidValue for an option that does not exist;
     UnknownName for such a task; WorldError without a Chromium.
     """
-    return BrowserWorld("miniwob", which, benchmark(which), __name__, {}, chosen(options))
+    _, browsers = chosen(options)
+    return BrowserWorld("miniwob", which, benchmark(which), __name__, {}, browsers)
 
 
 def benchmark(which: str) -> MiniWob:
@@ -81,22 +82,9 @@ class MiniWob:
         return {}
 
 
-def chosen(options: Mapping[str, Any]) -> Options:
-    """Return options of browsers; raises InvalidValue for another one."""
-    known = list(Options.__dataclass_fields__)
-    for name, value in options.items():
-        if name not in known:
-            raise InvalidValue(name, value, f"is no option of a web world ({', '.join(known)})")
-    return Options(**options)
-
-
 def _pages() -> Path:
     """Return the folder of MiniWoB++'s pages."""
-    for package in _PACKAGES:
-        try:
-            version(package)
-        except PackageNotFoundError as error:
-            raise MissingExtra(f"{package} is not installed: pip install 'jitrl[web]'") from error
+    needs(*_PACKAGES)
     spec = find_spec("miniwob")
     if spec is None or spec.origin is None:
         raise MissingExtra("miniwob is not installed: pip install 'jitrl[web]'")

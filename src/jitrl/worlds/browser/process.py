@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jitrl.errors import WorldError
@@ -35,7 +36,7 @@ class BrowserProcess:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._browser: int | None = None
+        self._browser: _Browser | None = None
         self._unread = b""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jitrl.worlds.browser.host"],
@@ -68,8 +69,9 @@ class BrowserProcess:
             self.kill()
             raise BrowserGone(f"the browser's process ended: {said}")
         told: dict[str, Any] = json.loads(answer)
-        if "process" in told:
-            self._browser = told["process"]
+        if told.get("process") is not None:
+            self._let_go()
+            self._browser = _Browser.of(told["process"])
         if "gone" in told:
             self.kill()
             raise BrowserGone(told["gone"])
@@ -85,18 +87,21 @@ class BrowserProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the process and its browser, whatever they do."""
-        for group in (self._process.pid, self._browser):
-            # Chromium leads a group of its own; what has ended already is not there any more
-            if group is not None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL)
-        self._browser = None
+        """End the process and its browser, whatever they do, and wait until they have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._let_go()
         for pipe in (self._process.stdin, self._process.stdout, self._said):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
+
+    def _let_go(self) -> None:
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            browser.end()
 
     def _line(self, until: float) -> bytes | None:
         """Return the next line; b"" at the end, None where the time is over."""
@@ -119,3 +124,29 @@ class BrowserProcess:
             lines = self._said.read().decode(errors="replace").strip().splitlines()
             return " / ".join(lines[-_LINES:])[:500] or "it said nothing"
         return "it said nothing"
+
+
+@dataclass(frozen=True)
+class _Browser:
+    """A browser that we started: its process, and a handle that no later process can have."""
+
+    process: int
+    handle: int
+
+    @classmethod
+    def of(cls, process: int) -> _Browser | None:
+        """Return it; None where it has ended, or there are no such handles (macOS).
+
+        Without one it ends by itself, since its pipe is closed.
+        """
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            return cls(process, os.pidfd_open(process))
+        return None
+
+    def end(self) -> None:
+        """Kill it with all of its processes, whose group it leads, and wait until it has ended."""
+        ended, _, _ = select.select([self.handle], [], [], 0.0)
+        if not ended and os.getpgid(self.process) == self.process:
+            os.killpg(self.process, signal.SIGKILL)
+            select.select([self.handle], [], [], _CLOSING)
+        os.close(self.handle)

@@ -6,12 +6,13 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from jitrl.checks import count, finite
-from jitrl.errors import InvalidValue, UnknownName, WorldError
+from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
 from jitrl.worlds import Task
 from jitrl.worlds.browser import chromium
@@ -24,7 +25,7 @@ from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
 
-__all__ = ["BrowserWorld", "Options"]
+__all__ = ["BrowserWorld", "Options", "chosen", "needs"]
 
 _HIGHEST_SEED = 2**31 - 1
 _MESSAGES = ("send_msg_to_user(", "report_infeasible(")
@@ -59,6 +60,29 @@ class Options:
             if not (0 if name == "settle" else 1) <= value <= most:
                 raise InvalidValue(name, value, f"must be seconds, at most {most:g}")
         count("page_tokens", self.page_tokens, least=100)
+
+
+def needs(*packages: str) -> None:
+    """Raise MissingExtra unless these packages are installed."""
+    for package in packages:
+        try:
+            version(package)
+        except PackageNotFoundError as error:
+            raise MissingExtra(f"{package} is not installed: pip install 'jitrl[web]'") from error
+
+
+def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:
+    """Return what a benchmark is told, of the names `own`, and how browsers are started.
+
+    Raises InvalidValue for an option that is neither.
+    """
+    browsers = Options.__dataclass_fields__
+    for name, value in options.items():
+        if name not in browsers and name not in own:
+            known = ", ".join([*own, *browsers])
+            raise InvalidValue(name, value, f"is no option of this world ({known})")
+    told = {name: value for name, value in options.items() if name in own}
+    return told, Options(**{n: value for n, value in options.items() if n in browsers})
 
 
 @dataclass
@@ -100,10 +124,12 @@ class BrowserWorld:
         self.tasks: tuple[Task, ...] = benchmark.tasks
         self.max_score: float | None = 1.0
         self.reward_range: tuple[float, float] | None = (0.0, 1.0)
-        self.version: Mapping[str, str] = dict(benchmark.version)
         self._benchmark = benchmark
         self._options = options or Options()
         self._program = chromium.find(self._options.chromium, visible=self._options.visible)
+        self.version: Mapping[str, str] = dict(benchmark.version) | {
+            "chromium": chromium.major(self._program)
+        }
         self._settings = {
             "module": module,
             "which": which,
