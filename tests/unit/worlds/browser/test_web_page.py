@@ -90,6 +90,11 @@ def test_rows_within_rows_enclose_what_is_in_both() -> None:
     for found in one.elements:
         assert again(one, found) is found
     assert one.find("link", "Edit", ("row", "17"), None) is None
+    nested = node("row", "17", text("17"), node("table", "", row("17", link("Edit"))))
+    one = page(node("table", "", nested, link("Edit")))
+    first = next(n for n in one.elements if n.role == "link")
+    assert one.distinguish(first)[1] is None
+    assert one.find("link", "Edit", ("row", "17"), None) is first
 
 
 def test_an_element_without_a_name_is_called_by_what_is_in_it_or_before_it() -> None:
