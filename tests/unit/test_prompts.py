@@ -36,8 +36,10 @@ FIELDS = {
     "judge": {
         "task", "total", "first", "last", "outcome", "episode", "steps", "low", "high",
     },
+    "grade": {"question", "reference", "answer"},
     "label": {"situation", "actions"},
     "summary": {"situation"},
+    "web": {"situation", "count"},
 }  # fmt: skip
 
 

@@ -235,7 +235,7 @@ def test_a_crash_of_the_browser_ends_the_attempt_and_the_next_one_begins(
     world.reset(1)
     process = world._process
     assert process is not None and process._browser is not None
-    os.kill(process._browser, signal.SIGKILL)
+    os.kill(process._browser.process, signal.SIGKILL)
     after = world.step('click(button("Change"))')
     assert ended(after) and after.reason
     assert world.reset(2).actions
@@ -249,7 +249,7 @@ def test_a_crash_of_the_browsers_process_ends_the_attempt(world: BrowserWorld) -
     os.kill(process._process.pid, signal.SIGKILL)
     after = world.step('click(button("Change"))')
     assert ended(after) and "ended" in after.reason
-    assert browser is not None and not alive(browser)
+    assert browser is not None and not alive(browser.process)
     assert world.reset(2).actions
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jitrl.errors import WorldError
@@ -35,7 +36,7 @@ class BrowserProcess:
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._browser: int | None = None
+        self._browser: _Browser | None = None
         self._unread = b""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jitrl.worlds.browser.host"],
@@ -68,8 +69,9 @@ class BrowserProcess:
             self.kill()
             raise BrowserGone(f"the browser's process ended: {said}")
         told: dict[str, Any] = json.loads(answer)
-        if "process" in told:
-            self._browser = told["process"]
+        if told.get("process") is not None:
+            self._let_go()
+            self._browser = _Browser.of(told["process"])
         if "gone" in told:
             self.kill()
             raise BrowserGone(told["gone"])
@@ -90,13 +92,16 @@ class BrowserProcess:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        if self._browser is not None:
-            _end(self._browser)
-            self._browser = None
+        self._let_go()
         for pipe in (self._process.stdin, self._process.stdout, self._said):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
+
+    def _let_go(self) -> None:
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            browser.end()
 
     def _line(self, until: float) -> bytes | None:
         """Return the next line; b"" at the end, None where the time is over."""
@@ -121,16 +126,27 @@ class BrowserProcess:
         return "it said nothing"
 
 
-def _end(browser: int) -> None:
-    """Kill a browser that we started, and all of its processes: it leads a group of its own."""
-    try:
-        handle = os.pidfd_open(browser)
-    except (ProcessLookupError, AttributeError):
-        return  # it has ended; without such handles (macOS) it ends by itself, its pipe being closed
-    try:
-        with contextlib.suppress(ProcessLookupError):
-            if os.getpgid(browser) == browser:
-                os.killpg(browser, signal.SIGKILL)
-        select.select([handle], [], [], _CLOSING)
-    finally:
-        os.close(handle)
+@dataclass(frozen=True)
+class _Browser:
+    """A browser that we started: its process, and a handle that no later process can have."""
+
+    process: int
+    handle: int
+
+    @classmethod
+    def of(cls, process: int) -> _Browser | None:
+        """Return it; None where it has ended, or there are no such handles (macOS).
+
+        Without one it ends by itself, since its pipe is closed.
+        """
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            return cls(process, os.pidfd_open(process))
+        return None
+
+    def end(self) -> None:
+        """Kill it with all of its processes, whose group it leads, and wait until it has ended."""
+        ended, _, _ = select.select([self.handle], [], [], 0.0)
+        if not ended and os.getpgid(self.process) == self.process:
+            os.killpg(self.process, signal.SIGKILL)
+            select.select([self.handle], [], [], _CLOSING)
+        os.close(self.handle)
