@@ -36,7 +36,6 @@ FIELDS = {
     "judge": {
         "task", "total", "first", "last", "outcome", "episode", "steps", "low", "high",
     },
-    "grade": {"question", "reference", "answer"},
     "label": {"situation", "actions"},
     "summary": {"situation"},
     "web": {"situation", "count"},

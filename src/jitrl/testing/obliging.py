@@ -25,9 +25,8 @@ _IDLE = ("RootWebArea", "StaticText", "generic", "heading", "image", "main", "pa
 def obliging(messages: Sequence[Message]) -> Mapping[str, float]:
     """Answer any of the prompts of `jitrl.prompts` in the form that is asked for.
 
-    All the actions, or the first three named, are equally likely; every step is scored 0, and no
-    answer is graded as correct. On a page it clicks what there is, and writes into its fields what
-    the task has in quotes.
+    All the actions, or the first three named, are equally likely; every step is scored 0. On a page
+    it clicks what there is, and writes into its fields what the task has in quotes.
     """
     asked = _asked(messages)
     if "Score these steps: " in asked:
@@ -36,8 +35,6 @@ def obliging(messages: Sequence[Message]) -> Mapping[str, float]:
         return {json.dumps({"scores": entries}): 1.0}
     if "Write the log of this episode" in asked:
         return {"Nothing raised the score. The path led on. Nothing is carried. " * 4: 1.0}
-    if '"verdict"' in messages[0].content:
-        return {json.dumps({"why": "nothing is known", "verdict": "incorrect"}): 1.0}
     if "most promising actions to take now" in asked:
         return _alike(_proposals(asked))
     shown = asked.partition("These actions are possible now")[2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import arena_kit
 import pytest
@@ -19,6 +21,15 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    """Python of the environment of WebArena-Verified, by default one inside ours."""
+    named = Path(os.environ.get("WEBARENA_VERIFIED") or Path(sys.prefix) / "verified")
+    python = named / "bin" / "python"
+    assert python.exists(), f"webarena-verified needs an environment in {named}"
+    return python
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ Its distribution has no example traces, so they are made here, of real tasks of 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-from pathlib import Path
 
 import pytest
 from arena_kit import stands
@@ -19,13 +17,6 @@ from jitrl.worlds.browser.arena.sites import SITES
 from jitrl.worlds.browser.arena.verified import Referee, benchmark
 
 SEVEN = {label: f"http://{label}.test" for label in SITES}
-
-
-@pytest.fixture(scope="module")
-def interpreter():
-    named = os.environ.get("WEBARENA_VERIFIED")
-    assert named, "these tests need WEBARENA_VERIFIED, the folder of an environment that has it"
-    return Path(named) / "bin" / "python"
 
 
 def answer(kind, data=None, status="SUCCESS"):

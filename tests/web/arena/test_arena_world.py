@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from arena_kit import stands
@@ -85,6 +84,22 @@ def test_what_needs_a_grader_is_no_success_and_says_so(world):
         assert shown.reason == "needs a grader: name one with --grader"
 
 
+def test_a_grader_is_asked_for_its_opinion_in_the_benchmarks_words(world):
+    asked = []
+
+    def grader(messages):
+        asked.append(messages[-1]["content"])
+        return "This is correct."
+
+    with stands("map") as sites:
+        suite = world(lite, "7", sites)
+        suite.grader = grader
+        suite.reset(1, limit=3)
+        shown = suite.step('send_msg_to_user("Pittsburgh International Airport")')
+        assert (shown.terminated, shown.score, shown.reason) == (True, 1.0, "")
+    assert len(asked) == 1 and "pittsburgh international airport" in asked[0]
+
+
 def test_a_login_that_fails_ends_the_attempt_before_it_begins(world):
     with stands("reddit") as sites:
         wrong = {"reddit": {"username": "MarvelsGrantMan136", "password": "wrong"}}
@@ -94,13 +109,12 @@ def test_a_login_that_fails_ends_the_attempt_before_it_begins(world):
         assert "wrong'" not in str(error.value)
 
 
-def test_a_task_of_webarena_verified_says_how_to_answer_and_is_judged(world):
+def test_a_task_of_webarena_verified_says_how_to_answer_and_is_judged(world, interpreter):
     with stands("gitlab") as sites:
         gitlab = sites["gitlab"]
         gitlab.pages["/"] = "<a href='/dashboard/todos'>Todos</a>"
         gitlab.pages["/dashboard/todos"] = "<h1>Todos</h1>"
-        assert os.environ.get("WEBARENA_VERIFIED"), "these tests need WEBARENA_VERIFIED"
-        suite = world(verified, "44", sites)
+        suite = world(verified, "44", sites, interpreter=interpreter)
         shown = suite.reset(1, limit=5)
         assert "retrieved_data" in shown.text and "retrieved_data" not in shown.state["task"]
         suite.step('click(link("Todos"))')

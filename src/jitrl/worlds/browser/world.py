@@ -21,7 +21,7 @@ from jitrl.worlds.browser.address import normalised
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, Grader
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
@@ -107,7 +107,12 @@ class BrowserWorld:
     does not come, a crash, an evaluator that fails) ends the attempt with a `reason`, and the next
     one begins in a new browser. The state is the address without ids, the actions so far that
     changed the page, and the task's text. Not for two threads at once.
+
+    grader  answers where the benchmark's evaluator asks a language model; to be set before the
+            first reset. None: where it would ask, there is no verdict
     """
+
+    grader: Grader | None = None
 
     def __init__(
         self,
@@ -236,7 +241,7 @@ class BrowserWorld:
         for last in (False, True):
             try:
                 if self._process is None:
-                    self._process = BrowserProcess(self._settings)
+                    self._process = BrowserProcess(self._settings, self.grader)
                 begun = time.perf_counter()
                 told = self._process.ask(
                     "reset", 2 * self._options.step_timeout, task=task, seed=seed
