@@ -16,7 +16,7 @@ from jitrl.worlds.browser.arena.lite import benchmark as lite
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES
 from jitrl.worlds.browser.arena.webarena import benchmark as webarena
 
-SEVEN = {label: f"http://{label}.test:80" for label in SITES}
+SEVEN = {label: f"http://{label}.test:8080" for label in SITES}
 FILES = {
     "webarena": ("libwebarena", "webarena/test.raw.json"),
     "webarena-lite": (

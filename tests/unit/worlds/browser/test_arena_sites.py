@@ -25,10 +25,26 @@ def test_a_missing_address_names_its_variable():
     assert "WA_MAP" not in str(error.value)
 
 
-@pytest.mark.parametrize("address", ["reddit.test", "ftp://a", "http://", "http://a/?q=1"])
+@pytest.mark.parametrize(
+    "address",
+    ["reddit.test", "ftp://a", "http://", "http://a/?q=1", "http://a:b", "http://a@b", "http://[a"],
+)
 def test_what_is_no_address_is_named(address):
     with pytest.raises(InvalidValue, match="WA_REDDIT must be an address"):
         addresses([], environment={"WA_REDDIT": address})
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://Reddit.test:80/", "http://reddit.test"),
+        ("https://r.test:443/Admin/", "https://r.test/Admin"),
+        ("https://r.test:80", "https://r.test:80"),
+        (" http://[::1]:7770 ", "http://[::1]:7770"),
+    ],
+)
+def test_an_address_is_as_a_browser_shows_it(address, shown):
+    assert addresses([], given={"reddit": address}, environment={}) == {"reddit": shown}
 
 
 def test_an_unknown_site_is_named():

@@ -47,6 +47,9 @@ ACCOUNTS: Mapping[str, Account] = MappingProxyType(
 )
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
 def variable(site: str) -> str:
     """Return the environment variable that holds a site's address: "WA_SHOPPING"."""
     return f"WA_{site.upper()}"
@@ -64,6 +67,8 @@ def addresses(
     environment: Mapping[str, str] = os.environ,
 ) -> dict[str, str]:
     """Return label -> address, without a slash at its end, of the known sites that have one.
+
+    Host names are in small letters and usual ports left out, as a browser shows them.
 
     Raises WorldError where a needed site has none, InvalidValue for what is no address.
     """
@@ -117,11 +122,19 @@ def accounts(
 
 
 def _address(label: str, address: str) -> str:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    """Return an address as a browser shows it, which rules about URLs are compared with."""
+    try:
+        parts = urlsplit(address.strip())
+        port, usable = parts.port, parts.scheme in _PORTS and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         rule = "must be an address such as http://127.0.0.1:7770"
         raise InvalidValue(variable(label), address, rule)
-    return address.rstrip("/")
+    host = parts.netloc.lower()
+    if port == _PORTS[parts.scheme]:
+        host = host.removesuffix(f":{port}")
+    return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
