@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup
 $(VENV)/.local: $(VENV)/.ready
 	scripts/setup "$(VENV)" local
 
-$(VENV)/.web: $(VENV)/.ready requirements-web.txt
+$(VENV)/.web: $(VENV)/.ready
 	scripts/setup "$(VENV)" web
 
 setup: $(VENV)/.ready
