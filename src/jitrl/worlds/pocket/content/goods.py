@@ -50,7 +50,14 @@ CATEGORIES = {
         "Coping Saw, Folding Rule, Oil Stone"
     ),
 }
-MAKERS = ("Harrow & Pike", "Northlight", "Old Quay Works", "Tamsin Bell", "Penhallow", "Brightwater")
+MAKERS = (
+    "Harrow & Pike",
+    "Northlight",
+    "Old Quay Works",
+    "Tamsin Bell",
+    "Penhallow",
+    "Brightwater",
+)
 GUARANTEES = ("1 year", "2 years", "5 years", "10 years", "none")
 COLOURS = ("green", "dark blue", "natural", "grey", "red", "cream", "black", "ochre")
 PEOPLE = (
@@ -155,7 +162,9 @@ def products() -> tuple[Product, ...]:
     taken: set[Decimal] = set()
     for category, names in CATEGORIES.items():
         for position, name in enumerate(names.split(", "), 1):
-            price = Decimal(draw(8, 180, "price", name) * 100 + choose((25, 50, 75, 95), name)) / 100
+            price = (
+                Decimal(draw(8, 180, "price", name) * 100 + choose((25, 50, 75, 95), name)) / 100
+            )
             while price in taken:
                 price += 1
             taken.add(price)
@@ -203,7 +212,7 @@ def orders() -> tuple[Order, ...]:
         others = customers()[1:]
         customer = customers()[0] if index % 3 == 0 else choose(others, "customer", index)
         start = draw(0, len(products()) - 1, "start", index)
-        chosen = [products()[(start + 7 * n) % len(products())] for n in range(1 + index % 3)]
+        chosen = [products()[(start + 7 * n) % len(products())] for n in range(1 + index // 3 % 3)]
         found.append(
             Order(
                 number=f"{FIRST_ORDER + index:09d}",

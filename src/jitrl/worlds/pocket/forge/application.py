@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _OURS = ("/users/", "/-/", "/dashboard/", "/static/pocket/")
 
 
+def _day(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"on {moment:%-d %B %Y}"
+
+
 def beside(pages: Application, folder: Path) -> Application:
     """Return an application that asks `pages` for its own paths, and klaus for the rest.
 
@@ -24,6 +30,7 @@ def beside(pages: Application, folder: Path) -> Application:
     """
     paths = sorted((folder / REPOSITORIES).iterdir())
     browser = klaus.make_app([str(path) for path in paths], "Pocket Forge")
+    browser.jinja_env.filters["timesince"] = _day  # "3 days ago" would be another page tomorrow
     templates = Path(__file__).parent.parent / "templates"
     theirs = browser.jinja_loader
     browser.jinja_env.loader = ChoiceLoader(

@@ -172,9 +172,7 @@ def members(request: HttpRequest, project: str) -> HttpResponse:
     invited = User.objects.filter(username=request.POST.get("username", "").strip()).first()
     role = request.POST.get("role", "")
     if request.method == "POST" and invited and role in ROLES:
-        Membership.objects.update_or_create(
-            project=shown, user=invited, defaults={"role": role}
-        )
+        Membership.objects.update_or_create(project=shown, user=invited, defaults={"role": role})
         return HttpResponseRedirect(f"/{project}/-/project_members")
     page = {"project": shown, "roles": ROLES, "error": ""}
     if request.method == "POST":

@@ -20,7 +20,9 @@ def fill(folder: Path) -> None:
     User.objects.create(
         username=admin.name, password=_hidden(admin.password), is_staff=True, is_superuser=True
     )
-    shelves = {name: Category.objects.create(name=name, slug=slug(name)) for name in goods.CATEGORIES}
+    shelves = {
+        name: Category.objects.create(name=name, slug=slug(name)) for name in goods.CATEGORIES
+    }
     products = {product.name: _product(product, shelves) for product in goods.products()}
     customers = {
         customer.email: _customer(customer, ACCOUNTS["shopping"].password)

@@ -18,7 +18,18 @@ from jitrl.worlds.pocket.content.land import KINDS
 from jitrl.worlds.pocket.visitors import inside
 from jitrl.worlds.pocket.wiki.models import Article, Edit, Member
 
-__all__ = ["article", "context", "edit", "history", "home", "info", "kind", "login", "recent", "search"]
+__all__ = [
+    "article",
+    "context",
+    "edit",
+    "history",
+    "home",
+    "info",
+    "kind",
+    "login",
+    "recent",
+    "search",
+]
 
 LOGIN = "/login/"
 PAGE = 8
@@ -81,7 +92,7 @@ def linked(text: str) -> SafeString:
         return format_html('<a href="/wiki/{}">{}</a>', match[1].replace(" ", "_"), match[1])
 
     paragraphs = re.sub(r"\[\[([^\[\]]+)\]\]", link, escape(text)).split("\n\n")
-    return mark_safe("".join(f"<p>{paragraph}</p>" for paragraph in paragraphs))  # noqa: S308
+    return mark_safe("".join(f"<p>{paragraph}</p>" for paragraph in paragraphs))
 
 
 def history(request: HttpRequest, address: str) -> HttpResponse:
