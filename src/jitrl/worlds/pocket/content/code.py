@@ -24,7 +24,7 @@ _REPOSITORIES = {
     "tide-tables": ("High and low water for small harbours", "harbours.csv, tides.py, moon.py"),
     "bird-ringer": ("A notebook for ringing stations", "stations.csv, rings.py, export.py"),
     "ferry-timetable": (
-        "Which boat leaves when, and from where",
+        "Which boat leaves when and where",
         "boats.csv, timetable.py, fares.py",
     ),
     "loaf-calculator": ("Flour, water, salt and patience", "flours.csv, loaf.py, oven.py"),

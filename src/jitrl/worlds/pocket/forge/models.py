@@ -16,6 +16,8 @@ class User(models.Model):
     password = models.CharField(max_length=120)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("username",)
 
 
@@ -28,6 +30,8 @@ class Project(models.Model):
     commits = models.PositiveIntegerField()
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("name",)
 
 
@@ -39,6 +43,8 @@ class Membership(models.Model):
     role = models.CharField(max_length=20, choices=[(role, role) for role in ROLES])
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("id",)
 
 
@@ -56,6 +62,8 @@ class Issue(models.Model):
     opened = models.DateField()
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("-number",)
 
 
@@ -67,4 +75,6 @@ class Comment(models.Model):
     text = models.TextField()
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("id",)

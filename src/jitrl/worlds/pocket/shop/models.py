@@ -22,6 +22,8 @@ class Category(models.Model):
     slug = models.SlugField(unique=True)
 
     class Meta:
+        """How Django calls them."""
+
         verbose_name_plural = "categories"
 
     def __str__(self) -> str:
@@ -44,6 +46,8 @@ class Product(models.Model):
     enabled = models.BooleanField(default=True)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -77,6 +81,8 @@ class Customer(models.Model):
     newsletter = models.BooleanField(default=False)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -94,6 +100,8 @@ class Order(models.Model):
     carrier = models.CharField(max_length=40)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("-number",)
 
     def __str__(self) -> str:
@@ -152,6 +160,8 @@ class Review(models.Model):
     status = models.CharField(max_length=12, choices=_choices(REVIEWED), default="Approved")
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("-written", "-id")
 
     def __str__(self) -> str:

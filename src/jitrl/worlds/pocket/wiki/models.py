@@ -21,6 +21,8 @@ class Article(models.Model):
     text = models.TextField()
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("title",)
 
 
@@ -32,6 +34,8 @@ class Fact(models.Model):
     value = models.CharField(max_length=80)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("id",)
 
 
@@ -44,4 +48,6 @@ class Edit(models.Model):
     summary = models.CharField(max_length=120)
 
     class Meta:
+        """In which order they come."""
+
         ordering = ("-id",)
