@@ -23,6 +23,8 @@ def _port(word: str) -> int:
 
 
 def _serve(port: int) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):  # in the background a shell switches Ctrl-C off
+        signal.signal(name, signal.default_int_handler)
     with Pocket(port=port) as web:
         for site, address in web.addresses.items():
             account = web.accounts[site]

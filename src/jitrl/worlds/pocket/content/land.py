@@ -11,7 +11,7 @@ from jitrl.worlds.pocket.content import choose, day, draw
 __all__ = ["KINDS", "Article", "Edit", "articles"]
 
 KINDS = {
-    "Towns": "Aldervik, Brannhaven, Corriemouth, Dunmarrow, Eskerby, Fennholm, Garrowick, Hollinsay",
+    "Towns": "Aldervik, Brannhaven, Corriemouth, Dunmarrow, Eskerby, Fennholm, Garrow, Hollinsay",
     "Rivers": "Arn Water, Brathe, Long Culm, Dovey Burn, Elmet, Little Culm",
     "Hills": "Ben Tarrow, Cairn Hesk, Great Lum, Skelpie Top, Tor Marrick, Windy Neb",
     "Birds": "Ash Petrel, Skerran Dipper, Bell Plover, Marsh Linnet, Stone Tern, Lesser Auk",
@@ -66,8 +66,8 @@ def _town(name: str) -> tuple[dict[str, str], str]:
         "Market day": choose(("Monday", "Tuesday", "Thursday", "Saturday"), "market", name),
     }
     text = (
-        f"{name} is a town of Skerra, in {facts['Region']}. It lies on the [[{river}]], in sight of "
-        f"[[{hill}]].\n\nIts fair brings visitors from the whole island. The mayor is "
+        f"{name} is a town of Skerra, in {facts['Region']}. It lies on the [[{river}]], in "
+        f"sight of [[{hill}]].\n\nIts fair brings visitors from the whole island. The mayor is "
         f"[[{facts['Mayor']}]]."
     )
     return facts, text

@@ -1,7 +1,7 @@
 """The tasks of the pocket web, in the format of WebArena's own task file.
 
-Answers are computed from the content, never typed in. `tasks.json` is what `tasks` returns; write it
-anew with `python -m jitrl.worlds.pocket tasks`.
+Answers are computed from the content, never typed in. `tasks.json` is what `tasks` returns;
+write it anew with `python -m jitrl.worlds.pocket tasks`.
 """
 
 from __future__ import annotations

@@ -62,10 +62,11 @@ def _created(values: Values) -> Verdict:
 
 
 def _invited(values: Values) -> Verdict:
-    rows = "[...document.querySelectorAll('.members tr')].map(row => row.innerText.replace('\\t', ' '))"
+    row = "[row.cells[0].innerText, row.cells[1].innerText].join(' ')"
+    listed = f"[...document.querySelectorAll('.members tr')].map(row => {row})"
     return content(
         f"{at(FORGE)}/{values['project']}/-/project_members",
-        f"{rows}.join('; ')",
+        f"{listed}.join('; ')",
         f"{values['user']} {values['role']}",
     )
 

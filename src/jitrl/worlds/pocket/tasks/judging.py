@@ -51,6 +51,7 @@ class Template:
 
 
 def verdict(*kinds: str, **parts: Any) -> Verdict:
+    """Return an `eval` of these kinds; what is not given is empty."""
     empty = {"reference_answers": None, "reference_url": "", "program_html": []}
     return {"eval_types": list(kinds), **empty, **parts}
 
@@ -61,6 +62,7 @@ def answer(text: str) -> Verdict:
 
 
 def said(note: str, **reference: Any) -> Verdict:
+    """Judge by what the answer is, or includes."""
     return verdict(
         "string_match",
         reference_answers=reference,
@@ -87,10 +89,12 @@ def content(url: str, locator: str, *required: str, exact: bool = False) -> Verd
 
 
 def at(site: str) -> str:
+    """Return what stands for the address of a site."""
     return f"__{site.upper()}__"
 
 
 def text(selector: str) -> str:
+    """Return the locator of the text of an element."""
     return f"document.querySelector('{selector}').outerText"
 
 

@@ -176,8 +176,8 @@ TEMPLATES = (
     ),
     Template(
         SHOP,
-        'Write a review of the product "{{product}}" as "{{nickname}}" with the rating "{{rating}}", '
-        'the summary "{{title}}" and the review "{{text}}".',
+        'Write a review of the product "{{product}}" as "{{nickname}}" with the rating '
+        '"{{rating}}", the summary "{{title}}" and the review "{{text}}".',
         _reviewed,
         rows(
             "product nickname rating title text",

@@ -60,7 +60,7 @@ TEMPLATES = (
             "Length | Long Culm",
             "Wingspan | Stone Tern",
             "Occupation | Sunniva Rask",
-            "Mayor | Garrowick",
+            "Mayor | Garrow",
             "Founded | Little Wexby",
         ),
         login=False,
@@ -81,7 +81,7 @@ TEMPLATES = (
     ),
     Template(
         WIKI,
-        'According to its "Page information", what is the "{{label}}" of the wiki article "{{title}}"?',
+        'What does the "Page information" of the wiki article "{{title}}" say is its "{{label}}"?',
         _page_fact,
         rows(
             "label title",
