@@ -187,7 +187,7 @@ def products() -> tuple[Product, ...]:
 @cache
 def customers() -> tuple[Customer, ...]:
     """Return all customers; the first is the one whose account visitors use."""
-    found = []
+    found: list[Customer] = []
     for name in PEOPLE.split(", "):
         first, last = name.split()
         found.append(

@@ -39,7 +39,8 @@ def context(request: HttpRequest) -> dict[str, object]:
 
 def me(request: HttpRequest) -> User:
     """Return who is signed in."""
-    return get_object_or_404(User, username=visitors.visitor(request))
+    user: User = get_object_or_404(User, username=visitors.visitor(request))
+    return user
 
 
 def login(request: HttpRequest) -> HttpResponse:

@@ -38,7 +38,8 @@ ADDRESS = ("phone", "street", "city", "postcode")
 
 def me(request: HttpRequest) -> Customer:
     """Return the customer who is signed in."""
-    return get_object_or_404(Customer, email=visitors.visitor(request))
+    customer: Customer = get_object_or_404(Customer, email=visitors.visitor(request))
+    return customer
 
 
 def login(request: HttpRequest) -> HttpResponse:

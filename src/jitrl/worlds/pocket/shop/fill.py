@@ -47,7 +47,7 @@ def _hidden(password: str) -> str:
 
 
 def _product(product: goods.Product, shelves: dict[str, Category]) -> Product:
-    return Product.objects.create(
+    made: Product = Product.objects.create(
         name=product.name,
         slug=slug(product.name),
         sku=product.sku,
@@ -59,10 +59,11 @@ def _product(product: goods.Product, shelves: dict[str, Category]) -> Product:
         weight=product.weight,
         stock=product.stock,
     )
+    return made
 
 
 def _customer(customer: goods.Customer, password: str) -> Customer:
-    return Customer.objects.create(
+    made: Customer = Customer.objects.create(
         name=customer.name,
         email=customer.email,
         password=_hidden(password),
@@ -72,6 +73,7 @@ def _customer(customer: goods.Customer, password: str) -> Customer:
         postcode=customer.postcode,
         joined=customer.joined,
     )
+    return made
 
 
 def _order(

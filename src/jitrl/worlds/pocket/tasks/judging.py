@@ -52,7 +52,7 @@ class Template:
 
 def verdict(*kinds: str, **parts: Any) -> Verdict:
     """Return an `eval` of these kinds; what is not given is empty."""
-    empty = {"reference_answers": None, "reference_url": "", "program_html": []}
+    empty: Verdict = {"reference_answers": None, "reference_url": "", "program_html": []}
     return {"eval_types": list(kinds), **empty, **parts}
 
 

@@ -89,7 +89,7 @@ def linked(text: str) -> SafeString:
     """Return the text of an article as HTML: paragraphs, and [[links]]."""
 
     def link(match: re.Match[str]) -> str:
-        return format_html('<a href="/wiki/{}">{}</a>', match[1].replace(" ", "_"), match[1])
+        return str(format_html('<a href="/wiki/{}">{}</a>', match[1].replace(" ", "_"), match[1]))
 
     paragraphs = re.sub(r"\[\[([^\[\]]+)\]\]", link, escape(text)).split("\n\n")
     return mark_safe("".join(f"<p>{paragraph}</p>" for paragraph in paragraphs))
