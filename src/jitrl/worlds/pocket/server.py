@@ -132,7 +132,6 @@ def configure(name: str, folder: Path, port: int) -> None:
         MESSAGE_STORAGE="django.contrib.messages.storage.session.SessionStorage",
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         USE_TZ=False,
-        DATE_FORMAT="j F Y",
         USE_THOUSAND_SEPARATOR=False,
     )
     django.setup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib import admin
+from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import path
 
@@ -90,6 +91,7 @@ admin.site.site_title = "Pocket shop"
 admin.site.index_title = "Dashboard"
 admin.site.site_url = None
 admin.site.enable_nav_sidebar = False
+admin.site.unregister([Group, User])  # accounts stay as they are
 admin.site.register(Category)
 admin.site.register(Product, ProductAdmin)
 admin.site.register(Order, OrderAdmin)
