@@ -28,7 +28,7 @@ def _serve(port: int) -> None:
     with Pocket(port=port) as web:
         for site, address in web.addresses.items():
             account = web.accounts[site]
-            sys.stdout.write(f"{site:<15} {address:<24} {account.name}  {account.password}\n")
+            sys.stdout.write(f"{site:<15} {address:<24} {account.username}  {account.password}\n")
         sys.stdout.write(f"trouble         {web.addresses['shopping']}/trouble/\n")
         sys.stdout.write("Ctrl-C ends it; nothing is kept.\n")
         sys.stdout.flush()

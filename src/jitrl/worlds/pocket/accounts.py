@@ -6,14 +6,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACCOUNTS", "Account"]
+__all__ = ["ACCOUNTS", "SALT", "Account"]
+
+SALT = "the same on every machine"
+"""Long enough for Django, which would store a password anew at the first login otherwise: a reset
+would then end the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A name and a password; `page` is the path of the page that asks for them."""
+    """Who signs in; `page` is the path of the page that asks for it."""
 
-    name: str
+    username: str
     password: str
     page: str
 
@@ -23,5 +27,8 @@ ACCOUNTS = {
     "shopping_admin": Account("admin", "admin1234", "/login/"),
     "wikipedia": Account("Robin", "heron-heron", "/login/"),
     "gitlab": Account("byteblaze", "hello1234", "/users/sign_in"),
+    "shopping_site_admin": Account("admin", "admin1234", "/login/"),
 }
-"""Label of a site -> the account that visitors use there."""
+"""Label of a site -> the account that visitors use there; the last is the admin as WebArena's
+evaluators call him when they ask the shop about orders.
+"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import rmtree, which
 from types import MappingProxyType, TracebackType
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
@@ -24,6 +24,16 @@ __all__ = ["Pocket"]
 PATIENCE = 60.0
 """Seconds until all sites must be there; they take two or three."""
 _PACKAGES = ("django", "klaus", "dulwich")
+
+
+def _equipped() -> None:
+    """Raise MissingExtra for what is not installed."""
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        names = ", ".join(missing)
+        raise MissingExtra(f"the pocket web needs {names}: pip install 'jitrl[pocket]'")
+    if which("git") is None:  # klaus asks it for the history of a file
+        raise MissingExtra("the pocket web needs git: install your system's package of it")
 
 
 class Pocket:
@@ -70,11 +80,7 @@ class Pocket:
         """
         if self._folder is not None:
             raise WorldError("this pocket web runs already: close it before it is started again")
-        missing = [name for name in _PACKAGES if find_spec(name) is None]
-        if missing:
-            raise MissingExtra(
-                f"the pocket web needs {', '.join(missing)}: pip install 'jitrl[pocket]'"
-            )
+        _equipped()
         if self._inside is not None:
             self._inside.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="pocket-", dir=self._inside))
@@ -126,7 +132,7 @@ class Pocket:
         self._processes.clear()
         self.addresses = {}
         if self._folder is not None:
-            shutil.rmtree(self._folder)
+            rmtree(self._folder)
             self._folder = None
 
     def _running(self) -> Path:

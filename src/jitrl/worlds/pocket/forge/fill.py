@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import make_password
 from dulwich.objects import Blob, Commit, Tree
 from dulwich.repo import Repo
 
-from jitrl.worlds.pocket.accounts import ACCOUNTS
+from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content.code import PEOPLE, Repository, repositories
 from jitrl.worlds.pocket.forge.models import Issue, Membership, Project, User
 
@@ -20,7 +20,7 @@ REPOSITORIES = "repositories"
 
 def fill(folder: Path) -> None:
     """Write everything; the tables are empty before. Repositories go to `folder`."""
-    password = make_password(ACCOUNTS["gitlab"].password, salt="pocket")
+    password = make_password(ACCOUNTS["gitlab"].password, salt=SALT)
     users = {
         username: User.objects.create(username=username, name=name, password=password)
         for username, name in PEOPLE.items()

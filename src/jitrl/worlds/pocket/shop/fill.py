@@ -7,7 +7,7 @@ from pathlib import Path
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 
-from jitrl.worlds.pocket.accounts import ACCOUNTS
+from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content import goods, slug
 from jitrl.worlds.pocket.shop.models import Category, Customer, Order, OrderLine, Product, Review
 
@@ -18,7 +18,7 @@ def fill(folder: Path) -> None:
     """Write everything; the tables are empty before. Nothing is put into `folder`."""
     admin = ACCOUNTS["shopping_admin"]
     User.objects.create(
-        username=admin.name, password=_hidden(admin.password), is_staff=True, is_superuser=True
+        username=admin.username, password=_hidden(admin.password), is_staff=True, is_superuser=True
     )
     shelves = {
         name: Category.objects.create(name=name, slug=slug(name)) for name in goods.CATEGORIES
@@ -43,7 +43,7 @@ def fill(folder: Path) -> None:
 
 
 def _hidden(password: str) -> str:
-    return str(make_password(password, salt="pocket"))
+    return str(make_password(password, salt=SALT))
 
 
 def _product(product: goods.Product, shelves: dict[str, Category]) -> Product:

@@ -25,7 +25,7 @@ def token(request: HttpRequest) -> HttpResponse:
         asked = json.loads(request.body)
     except ValueError:
         return JsonResponse({"message": "not JSON"}, status=400)
-    if asked != {"username": admin.name, "password": admin.password}:
+    if asked != {"username": admin.username, "password": admin.password}:
         return JsonResponse({"message": "The name or the password is not right."}, status=401)
     return JsonResponse(_TOKEN, safe=False)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.contrib.auth.hashers import make_password
 
-from jitrl.worlds.pocket.accounts import ACCOUNTS
+from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content.land import EDITORS, articles
 from jitrl.worlds.pocket.wiki.models import Article, Edit, Fact, Member
 
@@ -15,7 +15,7 @@ __all__ = ["fill"]
 
 def fill(folder: Path) -> None:
     """Write everything; the tables are empty before. Nothing is put into `folder`."""
-    password = make_password(ACCOUNTS["wikipedia"].password, salt="pocket")
+    password = make_password(ACCOUNTS["wikipedia"].password, salt=SALT)
     for name in EDITORS:
         Member.objects.create(name=name, password=password)
     for article in articles():
