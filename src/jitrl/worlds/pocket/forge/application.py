@@ -23,6 +23,13 @@ def _day(seconds: float) -> str:
     return f"on {moment:%-d %B %Y}"
 
 
+def _as_text(endpoint: str, values: dict[str, Any]) -> None:
+    """Let names of files in links be text: klaus 3.0.1 has bytes on the page of a commit."""
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            values[name] = value.decode(errors="replace")
+
+
 def beside(pages: Application, folder: Path) -> Application:
     """Return an application that asks `pages` for its own paths, and klaus for the rest.
 
@@ -30,6 +37,7 @@ def beside(pages: Application, folder: Path) -> Application:
     """
     paths = sorted((folder / REPOSITORIES).iterdir())
     browser = klaus.make_app([str(path) for path in paths], "Pocket Forge")
+    browser.url_defaults(_as_text)
     browser.jinja_env.filters["timesince"] = _day  # "3 days ago" would be another page tomorrow
     templates = Path(__file__).parent.parent / "templates"
     theirs = browser.jinja_loader

@@ -1,0 +1,176 @@
+"""The sites as processes: started, put back, kept apart, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from process_kit import Process
+from visitor_kit import Visitor, connected, ended
+
+from jitrl.errors import InvalidValue, WorldError
+from jitrl.worlds.pocket.pocket import Pocket
+
+EDIT = "/customer/account/edit/"
+
+
+def customer(web: Pocket) -> Visitor:
+    account = web.accounts["shopping"]
+    visitor = Visitor(web.addresses["shopping"])
+    fields = {"name": account.username, "password": account.password}
+    visitor.submit(account.page, account.page, **fields)
+    assert visitor.url == f"{visitor.address}/customer/account/"
+    return visitor
+
+
+def move(visitor: Visitor, city: str) -> None:
+    address = {"phone": "1", "street": "2", "city": city, "postcode": "3"}
+    visitor.submit(EDIT, EDIT, **address)
+
+
+def test_every_site_answers_on_loopback(web: Pocket) -> None:
+    assert list(web.addresses) == ["shopping", "shopping_admin", "wikipedia", "gitlab"]
+    for address in web.addresses.values():
+        visitor = Visitor(address)
+        visitor.get("/")
+        assert (urlsplit(address).hostname, visitor.status) == ("127.0.0.1", 200)
+
+
+def test_reset_puts_the_data_back_and_nobody_is_signed_out(web: Pocket) -> None:
+    visitor = customer(web)
+    before = visitor.get("/customer/account/")
+    move(visitor, "Alnwick")
+    assert "Alnwick" in visitor.get("/customer/account/")
+    web.reset()
+    assert visitor.get("/customer/account/") == before
+
+
+def test_reset_while_pages_are_asked_for_loses_no_page(web: Pocket) -> None:
+    visitor = customer(web)
+    for number in range(5):
+        move(visitor, f"Town {number}")
+        web.reset()
+        assert "Whitby" in visitor.get("/customer/account/")
+
+
+def test_an_admin_who_signs_in_stays_so_after_a_reset(web: Pocket) -> None:
+    account = web.accounts["shopping_admin"]
+    visitor = Visitor(web.addresses["shopping_admin"])
+    fields = {"username": account.username, "password": account.password, "next": "/"}
+    visitor.submit("/login/?next=/", "/login/?next=/", **fields)
+    web.reset()
+    visitor.get("/shop/order/")
+    assert visitor.url == f"{visitor.address}/shop/order/"
+
+
+def test_a_session_that_expires_leads_back_to_the_login(web: Pocket) -> None:
+    visitor = customer(web)
+    web.expire("gitlab")
+    visitor.get("/customer/account/")
+    assert visitor.url.endswith("/customer/account/")
+    web.expire("shopping")
+    visitor.get("/customer/account/")
+    assert visitor.url.endswith("/customer/account/login/?next=%2Fcustomer%2Faccount%2F")
+    with pytest.raises(InvalidValue, match="site must be one of"):
+        web.expire("map")
+
+
+def test_two_pockets_share_neither_data_nor_sessions(web: Pocket, tmp_path: Path) -> None:
+    first = customer(web)
+    move(first, "Alnwick")
+    with Pocket(tmp_path) as other:
+        second = Visitor(other.addresses["shopping"], first.cookies)
+        second.get("/customer/account/")
+        assert "/login/" in second.url
+        account = other.accounts["shopping"]
+        fields = {"name": account.username, "password": account.password}
+        assert "Whitby" in second.submit(account.page, account.page, **fields)
+        other.reset()
+        other.expire()
+    assert "Alnwick" in first.get("/customer/account/")
+    web.reset()
+
+
+def test_everything_is_the_same_in_every_pocket(web: Pocket, tmp_path: Path) -> None:
+    pages = {
+        "shopping": ("/", "/copper-kettle.html", "/catalog/music/?order=price"),
+        "wikipedia": ("/wiki/Aldervik", "/recent/", "/wiki/Brathe/history"),
+        "gitlab": ("/", "/tide-tables/", "/tide-tables/commit/main/", "/bird-ringer/-/issues/"),
+    }
+    web.reset()
+    with Pocket(tmp_path) as other:
+        for site, paths in pages.items():
+            for path in paths:
+                ours, theirs = (Visitor(each.addresses[site]).get(path) for each in (web, other))
+                assert _without_tokens(ours) == _without_tokens(theirs)
+
+
+def _without_tokens(page: str) -> list[str]:
+    return [line for line in page.splitlines() if "csrfmiddlewaretoken" not in line]
+
+
+def test_close_ends_every_process_and_removes_the_data(tmp_path: Path) -> None:
+    web = Pocket(tmp_path).start()
+    connections = [connected(address) for address in web.addresses.values()]
+    with pytest.raises(WorldError, match="runs already"):
+        web.start()
+    web.close()
+    web.close()
+    assert all(ended(connection) for connection in connections)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(WorldError, match="start it first"):
+        web.reset()
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_stays_behind(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(WorldError, match=r"^shopping ended as it started.* in use"):
+            Pocket(tmp_path, port=taken.getsockname()[1]).start()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_out_of_range_is_refused() -> None:
+    with pytest.raises(InvalidValue, match=r"port must be 0, or lie in \[1024, 65531\]"):
+        Pocket(port=80)
+
+
+PARENT = """
+import os, sys
+from jitrl.worlds.pocket.pocket import Pocket
+web = Pocket(sys.argv[1]).start()
+print(*web.addresses.values(), flush=True)
+os.fork()  # a child that keeps all that its parent had open
+sys.stdin.read()
+"""
+
+
+def test_servers_end_when_their_parent_is_killed_though_a_child_of_it_lives(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with Process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        connections = [connected(address) for address in parent.stdout.readline().split()]
+        parent.kill()
+        assert [ended(connection) for connection in connections] == [True] * 4
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_person_starts_it_and_ends_it(tmp_path: Path, name: signal.Signals) -> None:
+    command = [sys.executable, "-m", "jitrl.worlds.pocket"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with Process(command, stdout=subprocess.PIPE, text=True, env=environment) as person:
+        assert person.stdout is not None
+        lines = [person.stdout.readline() for _ in range(6)]
+        connections = [connected(line.split()[1]) for line in lines[:4]]
+        assert "emma.lopez@gmail.com" in lines[0]
+        person.send_signal(name)
+        assert person.wait() == 130
+    assert all(ended(connection) for connection in connections)
+    assert list(tmp_path.iterdir()) == []
