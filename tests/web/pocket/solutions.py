@@ -131,7 +131,10 @@ SOLUTIONS = {
         ("select", "Role", "{role}"),
         ("button", "Invite"),
     ),
-    'Close the issue "{{title}}" of the project "{{project}}".': (*ISSUE, ("button", "Close issue")),
+    'Close the issue "{{title}}" of the project "{{project}}".': (
+        *ISSUE,
+        ("button", "Close issue"),
+    ),
     'Set the "Status" of my profile to "{{status}}".': (
         ("link", "Profile"),
         ("fill", "Status", "{status}"),

@@ -94,9 +94,7 @@ def test_what_a_task_names_there_is_once(names: list[object]) -> None:
 
 def test_answers_that_cannot_be_given_are_about_what_is_not_there() -> None:
     impossible = [
-        task
-        for task in tasks()
-        if task["eval"].get("reference_answer_raw_annotation") == "N/A"
+        task for task in tasks() if task["eval"].get("reference_answer_raw_annotation") == "N/A"
     ]
     assert len(impossible) >= 3
     known = {product.name for product in goods.products()}
