@@ -12,13 +12,16 @@ import sys
 from jitrl.errors import InvalidValue, JitrlError
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import FILE, tasks, written
+from jitrl.worlds.pocket.tasks.table import table
 
 __all__ = ["main"]
 
 
 def _port(word: str) -> int:
     if not (word.isascii() and word.isdigit()):
-        raise InvalidValue("argument", word, "must be the number of the first port, or `tasks`")
+        raise InvalidValue(
+            "argument", word, "must be the number of the first port, `tasks` or `table`"
+        )
     return int(word)
 
 
@@ -41,6 +44,8 @@ def main(arguments: list[str]) -> int:
         if arguments == ["tasks"]:
             FILE.write_text(written(), encoding="utf-8")
             sys.stdout.write(f"{FILE}: {len(tasks())} tasks\n")
+        elif arguments == ["table"]:
+            sys.stdout.write(table())
         else:
             _serve(_port(arguments[0]) if arguments else 0)
     except KeyboardInterrupt:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from jitrl.worlds.pocket.content import code, goods, land
 from jitrl.worlds.pocket.tasks import FILE, TEMPLATES, tasks, written
+from jitrl.worlds.pocket.tasks.table import table
 
 KEYS = {
     "sites",
@@ -125,3 +127,8 @@ def test_a_template_has_all_parameters_of_its_text() -> None:
     for template in TEMPLATES:
         wanted = set(re.findall(r"{{(\w+)}}", template.intent))
         assert all(set(values) == wanted for values in template.instances)
+
+
+def test_the_documentation_shows_all_tasks() -> None:
+    page = Path(__file__).parents[4] / "docs" / "pocket-web.md"
+    assert page.read_text(encoding="utf-8").endswith(table())
