@@ -47,6 +47,7 @@ SOLUTIONS = {
     'Write a review of the product "{{product}}" as "{{nickname}}" with the rating "{{rating}}", '
     'the summary "{{title}}" and the review "{{text}}".': (
         *FIND_PRODUCT,
+        ("link", "Write a Review"),
         ("fill", "Nickname", "{nickname}"),
         ("select", "Rating", "{rating}"),
         ("fill", "Summary", "{title}"),

@@ -174,3 +174,15 @@ def test_a_person_starts_it_and_ends_it(tmp_path: Path, name: signal.Signals) ->
         assert person.wait() == 130
     assert all(ended(connection) for connection in connections)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_signs_out_signs_nobody_else_out(web: Pocket) -> None:
+    visitor = customer(web)
+    other = Visitor(visitor.address)
+    for cookie in visitor.cookies:  # as a login that was prepared once, and given to both
+        other.cookies.set_cookie(cookie)
+    visitor.get("/customer/account/logout/")
+    visitor.get("/customer/account/")
+    assert "/customer/account/login/" in visitor.url
+    other.get("/customer/account/")
+    assert other.url == f"{other.address}/customer/account/"

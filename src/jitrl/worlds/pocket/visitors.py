@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -49,7 +50,7 @@ def sign_in(
     if request.method == "POST":
         name = known(request.POST.get("name", "").strip(), request.POST.get("password", ""))
         if name is not None:
-            request.session.cycle_key()
+            request.session.create()  # a new key; whoever has the old one keeps it
             request.session[_KEY] = name
             return HttpResponseRedirect(target)
         page["error"] = "The name or the password is not right."
@@ -57,6 +58,9 @@ def sign_in(
 
 
 def leave(request: HttpRequest) -> HttpResponse:
-    """End the session."""
-    request.session.flush()
-    return HttpResponseRedirect("/")
+    """Sign this browser out. Others that were given the same cookie, as is done with logins that
+    are prepared once, stay signed in.
+    """
+    answer = HttpResponseRedirect("/")
+    answer.delete_cookie(settings.SESSION_COOKIE_NAME)
+    return answer

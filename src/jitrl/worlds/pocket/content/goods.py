@@ -12,6 +12,7 @@ from jitrl.worlds.pocket.content import choose, day, draw, slug
 __all__ = [
     "CATEGORIES",
     "FIRST_ORDER",
+    "NEW",
     "STATUSES",
     "Customer",
     "Order",
@@ -50,6 +51,7 @@ CATEGORIES = {
         "Coping Saw, Folding Rule, Oil Stone"
     ),
 }
+NEW = ("Cork Notice Board", "Tin Lunch Box", "Ratchet Screwdriver")
 MAKERS = (
     "Harrow & Pike",
     "Northlight",

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import path
 
 from jitrl.worlds.pocket.shop.models import Category, Customer, Order, Product, Review
+from jitrl.worlds.pocket.visitors import leave
 
 __all__ = ["urlpatterns"]
 
@@ -18,6 +19,7 @@ class ProductAdmin(admin.ModelAdmin):
     """Products can be found, filtered, changed and hidden."""
 
     list_display = ("name", "sku", "category", "price", "stock", "enabled")
+    sortable_by = ()
     list_filter = ("category", "enabled")
     search_fields = ("name", "sku")
     prepopulated_fields: ClassVar[dict[str, tuple[str, ...]]] = {"slug": ("name",)}
@@ -40,6 +42,7 @@ class OrderAdmin(admin.ModelAdmin):
     """Of an order, only the status and the carrier can be changed."""
 
     list_display = ("number", "customer", "placed", "status", "total")
+    sortable_by = ()
     list_filter = ("status",)
     search_fields = ("number", "customer__name")
     fields = ("number", "customer", "placed", "status", "carrier", "shipping", "total")
@@ -54,6 +57,7 @@ class CustomerAdmin(admin.ModelAdmin):
     """Customers can be looked at."""
 
     list_display = ("name", "email", "city")
+    sortable_by = ()
     list_filter = ("city",)
     search_fields = ("name", "email")
     fields = ("name", "email", "phone", "street", "city", "postcode", "joined")
@@ -75,6 +79,7 @@ class ReviewAdmin(admin.ModelAdmin):
     """Reviews are approved or rejected here."""
 
     list_display = ("title", "product", "nickname", "rating", "status")
+    sortable_by = ()
     list_filter = ("status", "rating")
     search_fields = ("title", "text", "nickname", "product__name")
     fields = ("product", "nickname", "rating", "title", "text", "written", "status")
@@ -91,6 +96,8 @@ admin.site.site_title = "Pocket shop"
 admin.site.index_title = "Dashboard"
 admin.site.site_url = None
 admin.site.enable_nav_sidebar = False
+admin.site.disable_action("delete_selected")
+admin.site.logout = leave  # the session of others goes on
 admin.site.unregister([Group, User])  # accounts stay as they are
 admin.site.register(Category)
 admin.site.register(Product, ProductAdmin)

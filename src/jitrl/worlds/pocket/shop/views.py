@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 
 from jitrl.worlds.pocket.content import TODAY
+from jitrl.worlds.pocket.content.goods import NEW
 from jitrl.worlds.pocket.shop.models import Category, Product, Review
 from jitrl.worlds.pocket.visitors import inside, visitor
 
@@ -51,9 +52,9 @@ def context(request: HttpRequest) -> dict[str, object]:
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the shelves and what is new on each."""
-    rows = [(c, c.product_set.filter(enabled=True)[:4]) for c in Category.objects.all()]
-    return render(request, "shop/home.html", {"rows": rows})
+    """Say hello, and show a few products."""
+    new = Product.objects.filter(name__in=NEW, enabled=True)
+    return render(request, "shop/home.html", {"products": new})
 
 
 def category(request: HttpRequest, slug: str) -> HttpResponse:
@@ -79,7 +80,7 @@ def product(request: HttpRequest, slug: str) -> HttpResponse:
     """Show a product, its facts and what was said about it."""
     shown = get_object_or_404(Product, slug=slug, enabled=True)
     page = {"product": shown, "reviews": shown.reviews.filter(status="Approved")}
-    return render(request, "shop/product.html", page | {"ratings": range(1, 6)})
+    return render(request, "shop/product.html", page)
 
 
 @inside(LOGIN)
@@ -90,4 +91,5 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
     rating = request.POST.get("rating", "")
     if request.method == "POST" and all(asked.values()) and rating in set("12345"):
         Review.objects.create(product=shown, rating=int(rating), written=TODAY, **asked)
-    return HttpResponseRedirect(f"/{slug}.html#reviews")
+        return HttpResponseRedirect(f"/{slug}.html")
+    return render(request, "shop/review.html", {"product": shown, "ratings": range(1, 6)})

@@ -31,7 +31,7 @@ def _row(number: int, group: list[dict[str, Any]]) -> str:
 
 
 def _impossible(task: dict[str, Any]) -> bool:
-    return task["eval"].get("reference_answer_raw_annotation") == "N/A"
+    return bool(task["eval"].get("reference_answer_raw_annotation") == "N/A")
 
 
 def _cells(*cells: object) -> str:
