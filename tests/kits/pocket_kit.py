@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HARNESS = "webarena.evaluation_harness"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Yield a Chromium.
+
+    Playwright notes who calls it, with the lines of their source, which takes longer than most of
+    the calls: without the lines here.
+    """
+    quick = SimpleNamespace(stack=lambda: inspect.stack(context=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("playwright._impl._connection.inspect", quick)
+        patch.setattr("playwright._impl._sync_base.inspect", quick)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            yield browser
+            browser.close()
 
 
 class Judge:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
-from pocket_kit import CHROMIUM, FLAGS
+from pocket_kit import chromium
 
 from jitrl.worlds.pocket.pocket import Pocket
 
@@ -18,7 +17,5 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pocket]:
 
 @pytest.fixture(scope="module")  # a browser that stays open would be in the way of other modules
 def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as opened:
         yield opened
-        opened.close()

@@ -76,7 +76,7 @@ SOLUTIONS = {
     'What is the "{{label}}" of the customer "{{name}}"?': (
         ("link", "Customers"),
         ("link", "{name}"),
-        ("tell", "{label}:"),
+        ("tell", "{label}"),
     ),
     'Show me the orders with the status "{{status}}".': (("link", "Orders"), ("link", "{status}")),
     # the wiki

@@ -88,6 +88,20 @@ class Customer(models.Model):
     def __str__(self) -> str:
         return str(self.name)
 
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what the admin sees beside labels."""
+        return [
+            ("Name", self.name),
+            ("Email", self.email),
+            ("Phone", self.phone),
+            ("Street", self.street),
+            ("City", self.city),
+            ("Postcode", self.postcode),
+            ("Joined", f"{self.joined:%-d %B %Y}"),
+            ("Orders", str(self.order_set.count())),
+        ]
+
 
 class Order(models.Model):
     """What a customer has bought."""
