@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,10 +23,10 @@ HARNESS = "webarena.evaluation_harness"
 def chromium() -> Iterator[Any]:
     """Yield a Chromium.
 
-    Playwright notes who calls it, with the lines of their source, which takes longer than most of
-    the calls: without the lines here.
+    Playwright notes who calls it, down to the lines of the source, for its error messages: that
+    takes longer than the calls themselves, and is left out.
     """
-    quick = SimpleNamespace(stack=lambda: inspect.stack(context=0))
+    quick = SimpleNamespace(stack=list)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("playwright._impl._connection.inspect", quick)
         patch.setattr("playwright._impl._sync_base.inspect", quick)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -81,34 +82,38 @@ def test_a_session_that_expires_leads_back_to_the_login(web: Pocket) -> None:
         web.expire("map")
 
 
-def test_two_pockets_share_neither_data_nor_sessions(web: Pocket, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pocket]:
+    with Pocket(tmp_path_factory.mktemp("other")) as pocket:
+        yield pocket
+
+
+def test_two_pockets_share_neither_data_nor_sessions(web: Pocket, other: Pocket) -> None:
     first = customer(web)
     move(first, "Alnwick")
-    with Pocket(tmp_path) as other:
-        second = Visitor(other.addresses["shopping"], first.cookies)
-        second.get("/customer/account/")
-        assert "/login/" in second.url
-        account = other.accounts["shopping"]
-        fields = {"name": account.username, "password": account.password}
-        assert "Whitby" in second.submit(account.page, account.page, **fields)
-        other.reset()
-        other.expire()
+    second = Visitor(other.addresses["shopping"], first.cookies)
+    second.get("/customer/account/")
+    assert "/login/" in second.url
+    account = other.accounts["shopping"]
+    fields = {"name": account.username, "password": account.password}
+    assert "Whitby" in second.submit(account.page, account.page, **fields)
+    other.reset()
+    other.expire()
     assert "Alnwick" in first.get("/customer/account/")
     web.reset()
 
 
-def test_everything_is_the_same_in_every_pocket(web: Pocket, tmp_path: Path) -> None:
+def test_everything_is_the_same_in_every_pocket(web: Pocket, other: Pocket) -> None:
     pages = {
         "shopping": ("/", "/copper-kettle.html", "/catalog/music/?order=price"),
         "wikipedia": ("/wiki/Aldervik", "/recent/", "/wiki/Brathe/history"),
         "gitlab": ("/", "/tide-tables/", "/tide-tables/commit/main/", "/bird-ringer/-/issues/"),
     }
     web.reset()
-    with Pocket(tmp_path) as other:
-        for site, paths in pages.items():
-            for path in paths:
-                ours, theirs = (Visitor(each.addresses[site]).get(path) for each in (web, other))
-                assert _without_tokens(ours) == _without_tokens(theirs)
+    for site, paths in pages.items():
+        for path in paths:
+            ours, theirs = (Visitor(each.addresses[site]).get(path) for each in (web, other))
+            assert _without_tokens(ours) == _without_tokens(theirs)
 
 
 def _without_tokens(page: str) -> list[str]:

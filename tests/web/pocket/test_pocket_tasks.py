@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pocket_kit import SIGN_IN, Judge, play, sign_in
-from solutions import IMPOSSIBLE, SOLUTIONS
+from pocket_solutions import IMPOSSIBLE, SOLUTIONS
 
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import tasks

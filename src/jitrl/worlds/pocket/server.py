@@ -1,4 +1,4 @@
-"""One site as a process of its own: `python -m jitrl.worlds.pocket.server SITE FOLDER PORT`.
+"""One site as a process: `python -m jitrl.worlds.pocket.server SITE FOLDER PORT`.
 
 It fills its data, says `ready PORT` on standard output, and serves on loopback until its standard
 input ends or whoever started it is gone: a server never outlives its parent. Port 0 means any.
@@ -22,9 +22,10 @@ from jitrl.errors import UnknownName
 
 __all__ = ["DATA", "FIRST", "SESSIONS", "SITES", "Site", "main"]
 
-ROOM = "jitrl.worlds.pocket"
+ROOM = "jitrl.worlds.pocket.sites"
 DATA, FIRST, SESSIONS = "data.db", "first.db", "sessions"
 HOST = "127.0.0.1"
+PAGES = Path(__file__).parent / "sites"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def configure(name: str, folder: Path, port: int) -> None:
         TEMPLATES=[
             {
                 "BACKEND": "django.template.backends.django.DjangoTemplates",
-                "DIRS": [Path(__file__).parent / "templates"],
+                "DIRS": [PAGES / "templates"],
                 "APP_DIRS": True,
                 "OPTIONS": {
                     "context_processors": [
@@ -124,7 +125,7 @@ def configure(name: str, folder: Path, port: int) -> None:
             }
         ],
         STATIC_URL="/static/",
-        STATICFILES_DIRS=[Path(__file__).parent / "static"],
+        STATICFILES_DIRS=[PAGES / "static"],
         SESSION_ENGINE="django.contrib.sessions.backends.file",
         SESSION_FILE_PATH=str(folder / SESSIONS / name),
         SESSION_COOKIE_NAME=f"session{port}",

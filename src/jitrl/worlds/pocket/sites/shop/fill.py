@@ -9,7 +9,14 @@ from django.contrib.auth.models import User
 
 from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content import goods, slug
-from jitrl.worlds.pocket.shop.models import Category, Customer, Order, OrderLine, Product, Review
+from jitrl.worlds.pocket.sites.shop.models import (
+    Category,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Review,
+)
 
 __all__ = ["fill"]
 

@@ -9,8 +9,8 @@ from django.shortcuts import get_object_or_404, render
 
 from jitrl.worlds.pocket.content import TODAY
 from jitrl.worlds.pocket.content.goods import NEW
-from jitrl.worlds.pocket.shop.models import Category, Product, Review
-from jitrl.worlds.pocket.visitors import inside, visitor
+from jitrl.worlds.pocket.sites.shop.models import Category, Product, Review
+from jitrl.worlds.pocket.sites.visitors import inside, visitor
 
 __all__ = ["LOGIN", "category", "context", "home", "product", "review", "search"]
 

@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from jitrl.worlds.pocket import trouble
-from jitrl.worlds.pocket.shop import buying, rest, views
-from jitrl.worlds.pocket.visitors import leave
+from jitrl.worlds.pocket.sites import trouble
+from jitrl.worlds.pocket.sites.shop import buying, rest, views
+from jitrl.worlds.pocket.sites.visitors import leave
 
 urlpatterns = [
     path("", views.home),

@@ -6,5 +6,5 @@ from django.apps import AppConfig
 class Forge(AppConfig):
     """Issues and members; the tables are called forge_..."""
 
-    name = "jitrl.worlds.pocket.forge"
+    name = "jitrl.worlds.pocket.sites.forge"
     label = "forge"

@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from jitrl.worlds.pocket.forge import views
-from jitrl.worlds.pocket.visitors import leave
+from jitrl.worlds.pocket.sites.forge import views
+from jitrl.worlds.pocket.sites.visitors import leave
 
 urlpatterns = [
     path("users/sign_in", views.login),

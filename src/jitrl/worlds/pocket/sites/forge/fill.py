@@ -11,7 +11,7 @@ from dulwich.repo import Repo
 
 from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content.code import PEOPLE, Repository, repositories
-from jitrl.worlds.pocket.forge.models import Issue, Membership, Project, User
+from jitrl.worlds.pocket.sites.forge.models import Issue, Membership, Project, User
 
 __all__ = ["REPOSITORIES", "fill"]
 

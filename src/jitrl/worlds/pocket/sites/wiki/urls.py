@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from jitrl.worlds.pocket.visitors import leave
-from jitrl.worlds.pocket.wiki import views
+from jitrl.worlds.pocket.sites.visitors import leave
+from jitrl.worlds.pocket.sites.wiki import views
 
 urlpatterns = [
     path("", views.home),

@@ -6,5 +6,5 @@ from django.apps import AppConfig
 class Wiki(AppConfig):
     """The wiki; its tables are called wiki_..."""
 
-    name = "jitrl.worlds.pocket.wiki"
+    name = "jitrl.worlds.pocket.sites.wiki"
     label = "wiki"

@@ -10,7 +10,7 @@ from typing import Any
 import klaus
 from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader
 
-from jitrl.worlds.pocket.forge.fill import REPOSITORIES
+from jitrl.worlds.pocket.sites.forge.fill import REPOSITORIES
 
 __all__ = ["beside"]
 

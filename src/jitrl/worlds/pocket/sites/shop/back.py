@@ -9,8 +9,8 @@ from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import path
 
-from jitrl.worlds.pocket.shop.models import Category, Customer, Order, Product, Review
-from jitrl.worlds.pocket.visitors import leave
+from jitrl.worlds.pocket.sites.shop.models import Category, Customer, Order, Product, Review
+from jitrl.worlds.pocket.sites.visitors import leave
 
 __all__ = ["urlpatterns"]
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from jitrl.worlds.pocket.accounts import ACCOUNTS
-from jitrl.worlds.pocket.shop.models import Order, Review
+from jitrl.worlds.pocket.sites.shop.models import Order, Review
 
 __all__ = ["orders", "reviews", "token"]
 

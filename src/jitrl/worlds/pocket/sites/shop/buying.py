@@ -9,12 +9,19 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 
-from jitrl.worlds.pocket import visitors
 from jitrl.worlds.pocket.content import TODAY
 from jitrl.worlds.pocket.content.goods import FIRST_ORDER, money
-from jitrl.worlds.pocket.shop.models import CartLine, Customer, Order, OrderLine, Product, Wish
-from jitrl.worlds.pocket.shop.views import LOGIN
-from jitrl.worlds.pocket.visitors import inside
+from jitrl.worlds.pocket.sites import visitors
+from jitrl.worlds.pocket.sites.shop.models import (
+    CartLine,
+    Customer,
+    Order,
+    OrderLine,
+    Product,
+    Wish,
+)
+from jitrl.worlds.pocket.sites.shop.views import LOGIN
+from jitrl.worlds.pocket.sites.visitors import inside
 
 __all__ = [
     "account",

@@ -6,6 +6,6 @@ from django.apps import AppConfig
 class Shop(AppConfig):
     """The shop; its tables are called shop_..."""
 
-    name = "jitrl.worlds.pocket.shop"
+    name = "jitrl.worlds.pocket.sites.shop"
     label = "shop"
     verbose_name = "Shop"

@@ -12,11 +12,11 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from jitrl.worlds.pocket import visitors
 from jitrl.worlds.pocket.content import TODAY
 from jitrl.worlds.pocket.content.land import KINDS
-from jitrl.worlds.pocket.visitors import inside
-from jitrl.worlds.pocket.wiki.models import Article, Edit, Member
+from jitrl.worlds.pocket.sites import visitors
+from jitrl.worlds.pocket.sites.visitors import inside
+from jitrl.worlds.pocket.sites.wiki.models import Article, Edit, Member
 
 __all__ = [
     "article",

@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import make_password
 
 from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
 from jitrl.worlds.pocket.content.land import EDITORS, articles
-from jitrl.worlds.pocket.wiki.models import Article, Edit, Fact, Member
+from jitrl.worlds.pocket.sites.wiki.models import Article, Edit, Fact, Member
 
 __all__ = ["fill"]
 

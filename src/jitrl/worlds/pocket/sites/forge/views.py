@@ -7,11 +7,11 @@ from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 
-from jitrl.worlds.pocket import visitors
 from jitrl.worlds.pocket.content import TODAY
 from jitrl.worlds.pocket.content.code import LABELS, ROLES
-from jitrl.worlds.pocket.forge.models import Comment, Issue, Membership, Project, User
-from jitrl.worlds.pocket.visitors import inside
+from jitrl.worlds.pocket.sites import visitors
+from jitrl.worlds.pocket.sites.forge.models import Comment, Issue, Membership, Project, User
+from jitrl.worlds.pocket.sites.visitors import inside
 
 __all__ = [
     "about",
