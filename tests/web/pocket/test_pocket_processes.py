@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,12 +53,24 @@ def test_reset_puts_the_data_back_and_nobody_is_signed_out(web: Pocket) -> None:
     assert visitor.get("/customer/account/") == before
 
 
-def test_reset_while_pages_are_asked_for_loses_no_page(web: Pocket) -> None:
-    visitor = customer(web)
-    for number in range(5):
-        move(visitor, f"Town {number}")
-        web.reset()
-        assert "Whitby" in visitor.get("/customer/account/")
+def test_reset_while_others_read_and_write_breaks_no_page(web: Pocket) -> None:
+    def busy(number: int) -> set[int]:
+        visitor = customer(web)
+        seen = set()
+        for turn in range(8):
+            move(visitor, f"Town {number} {turn}")
+            seen.add(visitor.status)
+            visitor.submit("/desk-lamp.html", "/desk-lamp.html/cart/", quantity="1")
+            seen.add(visitor.status)
+        return seen
+
+    with ThreadPoolExecutor(3) as visitors:
+        running = [visitors.submit(busy, number) for number in range(3)]
+        while not all(each.done() for each in running):
+            web.reset()
+    assert {status for each in running for status in each.result()} == {200}
+    web.reset()
+    assert "Whitby" in customer(web).get("/customer/account/")
 
 
 def test_an_admin_who_signs_in_stays_so_after_a_reset(web: Pocket) -> None:

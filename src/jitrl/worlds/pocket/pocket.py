@@ -114,7 +114,10 @@ class Pocket:
             raise InvalidValue("site", site, f"must be one of: {', '.join(SITES)}")
         for label in SITES if site is None else [site]:
             for session in (folder / SESSIONS / label).iterdir():
-                session.unlink(missing_ok=True)
+                if (
+                    "_out_" not in session.name
+                ):  # Django is still writing it
+                    session.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End every process that was started and remove the data; twice is harmless."""
