@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,29 +20,25 @@ def judge(web: Pocket, tmp_path_factory: pytest.TempPathFactory) -> Judge:
 
 
 @pytest.fixture(scope="module")
-def visitors(web: Pocket, browser: Any) -> dict[str, Any]:
-    """Return a browser context for each site: signed in, but for the wiki's."""
-    contexts = {}
+def pages(web: Pocket, browser: Any) -> dict[str, Any]:
+    """Return a page for each site, in a context of its own: signed in, but for the wiki's."""
+    opened = {}
     for site, address in web.addresses.items():
-        contexts[site] = browser.new_context()
-        contexts[site].set_default_timeout(8000)
+        opened[site] = browser.new_context().new_page()
         if site != "wikipedia":
-            page = contexts[site].new_page()
-            sign_in(page, address, web.accounts[site], SIGN_IN[site])
-            page.close()
-    return contexts
+            sign_in(opened[site], address, web.accounts[site], SIGN_IN[site])
+    return opened
 
 
 @pytest.fixture
-def page(web: Pocket, visitors: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+def page(web: Pocket, pages: dict[str, Any], request: pytest.FixtureRequest) -> Any:
+    """Return a page where a task begins: a shared one, since a page of its own takes long."""
     site = request.getfixturevalue("task")["sites"][0]
     web.reset()
     if site == "wikipedia":
-        visitors[site].clear_cookies()
-    opened = visitors[site].new_page()
-    opened.goto(web.addresses[site])
-    yield opened
-    opened.close()
+        pages[site].context.clear_cookies()
+    pages[site].goto(web.addresses[site])
+    return pages[site]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: str(task["task_id"]))

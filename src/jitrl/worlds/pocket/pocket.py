@@ -114,9 +114,7 @@ class Pocket:
             raise InvalidValue("site", site, f"must be one of: {', '.join(SITES)}")
         for label in SITES if site is None else [site]:
             for session in (folder / SESSIONS / label).iterdir():
-                if (
-                    "_out_" not in session.name
-                ):  # Django is still writing it
+                if "_out_" not in session.name:  # Django is still writing it
                     session.unlink(missing_ok=True)
 
     def close(self) -> None:
