@@ -1,0 +1,1 @@
+"""A Git host: klaus shows the repositories, Django the issues and members beside them."""

@@ -1,0 +1,1 @@
+"""A wiki with search, history, and editing for those who are signed in."""
