@@ -10,6 +10,7 @@ from pathlib import Path
 from jitrl import models, scores
 from jitrl.agents.summary import Summariser
 from jitrl.bench.configuration import Configuration
+from jitrl.checks import count
 from jitrl.credit.judge import ModelJudge
 from jitrl.errors import BudgetSpent, InvalidValue
 from jitrl.models import Model
@@ -111,7 +112,7 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
             if served.place not in result:
                 result[served.place] = _open(served, access)
         acting = result.get((configuration.model or "", configuration.base_url))
-        source = scores.make(configuration.scores, acting, configuration.options)
+        source = scores.make(configuration.scores, acting, configuration.score_options)
         greedy = configuration.resolved().rule != "exact" and configuration.agent != "static"
         if isinstance(source, Sampler) and greedy:
             rule = f"has a greedy rule, and {configuration.scores} draws: use --scores labels"
@@ -134,7 +135,7 @@ async def cast(
                 kept[served.place] = _kept(models[served.place], served, access, ledger)
         acting = kept.get((configuration.model or "", configuration.base_url))
         judging = kept.get((configuration.judge_model or "", configuration.judge_url))
-        source = scores.make(configuration.scores, acting, configuration.options)
+        source = scores.make(configuration.scores, acting, configuration.score_options)
         if acting is not None and configuration.scores in _PROBED:
             await _probed(acting)
         summarise = judge = None
@@ -189,18 +190,20 @@ def expected(
 ) -> Estimate:
     """Return what a run will use at most, from the first thing that its world shows.
 
-    A prompt is taken to be as long as the first one, with a full window of steps, and to list as
-    many actions. Replies that have to be asked for again come on top.
+    The configuration says how many episodes. A prompt is taken to be as long as the first one, with
+    a full window of steps, and to list as many actions. Replies that have to be asked for again
+    come on top.
     """
     shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(first.actions))
     asked = shown + 150 + configuration.window * _TURN_TOKENS
-    steps = configuration.episodes * configuration.steps
+    episodes = count("episodes", configuration.episodes, least=1)
+    steps = episodes * configuration.steps
     total = estimate([], access.prices)
     for served in called(configuration):
         if served.mark:  # the judge
             read = configuration.steps * (shown + _TURN_TOKENS)
             written = configuration.steps * _JUDGED_TOKENS
-            loads = [Load(served.name, configuration.episodes, read, written)]
+            loads = [Load(served.name, episodes, read, written)]
         else:
             calls, output = _calls_per_step(configuration, first)
             loads = [Load(served.name, steps * calls, asked, output)]

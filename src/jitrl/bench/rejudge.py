@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jitrl.bench import codec
 from jitrl.bench.codec import LoggedStep
-from jitrl.bench.folder import CALLS, MEMORY, Run, RunFolder, find, read
+from jitrl.bench.folder import CALLS, Run, RunFolder, find, read
 from jitrl.bench.language import Access, judge_of, opened_judge
 from jitrl.credit.judge import ModelJudge
 from jitrl.errors import BadRun, ModelError
@@ -71,7 +71,7 @@ def unscored(run: Run) -> int:
 
 
 def _memory(run: Run, *, readonly: bool = False) -> Memory:
-    address = run.configuration.memory or str(run.path / MEMORY)
+    address = run.memory
     if run.episodes and not (remote(address) or Path(address).exists()):
         raise BadRun(f"the memory of the run is missing, {address!r}: restore it")
     return open_memory(address, readonly=readonly)

@@ -16,7 +16,8 @@ from pathlib import Path
 from string import Template
 
 from jitrl.bench.figure import draw
-from jitrl.bench.folder import Run, replace_file, writing
+from jitrl.bench.files import replace_file, writing
+from jitrl.bench.folder import Run
 from jitrl.bench.statistics import (
     LAST,
     Difference,

@@ -158,7 +158,7 @@ class _Arms:
         rows = []
         for agent in dict.fromkeys(run.agent for run in self._runs):
             runs = [scores for (name, _), scores in self._scores.items() if name == agent]
-            wanted = sum(run.episodes for run in self._runs if run.agent == agent)
+            wanted = sum(run.episodes or 0 for run in self._runs if run.agent == agent)
             every = [score for scores in runs for score in scores]
             last = [score for scores in runs for score in scores[-LAST:]]
             rows.append(
