@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from jitrl.checks import count
 from jitrl.credit import Signal
@@ -21,7 +21,7 @@ from jitrl.scores import names as score_names
 from jitrl.similarity import Field
 
 AGENTS = ("jitrl", "static")
-ORDERS = ("tasks", "passes")
+Order = Literal["tasks", "passes"]
 OPTION_PLACES = ("chromium", "sites", "accounts", "visible", "log")
 """Options that say where a world finds what it plays, or how it is watched, not what it is."""
 _LIMITS = ("episodes", "steps", "proposals")
@@ -91,7 +91,7 @@ class Configuration:
     tell_outcome: bool = False
     summarise: bool = False
     attempts: int = 1
-    order: Literal["tasks", "passes"] = "tasks"
+    order: Order = "tasks"
     options: Mapping[str, object] = field(default_factory=dict)
     reset_command: str | None = None
     workers: int = 1
@@ -139,8 +139,8 @@ class Configuration:
 
     def _check_tasks(self) -> None:
         """Raise for what cannot be meant of a suite."""
-        if self.order not in ORDERS:
-            raise UnknownName("order", self.order, list(ORDERS))
+        if self.order not in get_args(Order):
+            raise UnknownName("order", self.order, list(get_args(Order)))
         if not isinstance(self.options, Mapping):
             raise InvalidValue("options", self.options, "must be a mapping from name to value")
         if self.part is not None and not 0 <= count("part", self.part) < self.workers:

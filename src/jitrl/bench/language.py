@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jitrl import models, scores
@@ -72,6 +72,19 @@ class Access:
     def __post_init__(self) -> None:
         if self.record is not None and self.replay is not None:
             raise InvalidValue("record", str(self.record), "has no meaning with a replay")
+
+    def of_part(self, part: int, parts: int) -> Access:
+        """Return the share of one of several processes: of the budget, and a file of its own."""
+        dollars, tokens = self.budget.dollars, self.budget.tokens
+        return replace(
+            self,
+            budget=Budget(
+                None if dollars is None else dollars / parts,
+                None if tokens is None else max(tokens // parts, 1),
+            ),
+            record=None if self.record is None else _beside(self.record, f".part-{part}"),
+            replay=None if self.replay is None else _beside(self.replay, f".part-{part}"),
+        )
 
     def prices_of(self, served: Served) -> Prices:
         """Return the prices that hold: the user's alone for a model at an address of its own."""

@@ -47,6 +47,8 @@ def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
     before an episode that the budget does not allow.
     """
     run = read(path)
+    if run.parts:
+        return _judge_parts(run, access, url)
     configuration = run.configuration
     if configuration.judge_model is None or configuration.agent == "static":
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
@@ -59,6 +61,22 @@ def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
         closing(Ledger(path / CALLS)) as ledger,
     ):
         return asyncio.run(_judge_all(run, folder, memory, access, ledger))
+
+
+def _judge_parts(run: Run, access: Access, url: str | None) -> Rejudged:
+    """Score the parts of a run, each with its share of the budget, until the judge fails."""
+    done = Rejudged(0, 0, 0)
+    for number, part in enumerate(run.parts):
+        one = judge_run(part.path, access.of_part(number, run.configuration.workers), url)
+        done = Rejudged(
+            done.episodes + one.episodes,
+            done.scored + one.scored,
+            done.unscored + one.unscored,
+            one.failure,
+        )
+        if one.failure is not None:
+            break
+    return done
 
 
 def unscored(run: Run) -> int:
