@@ -1,16 +1,17 @@
 """A small suite as another package would bring it: number locks, to be opened one after another.
 
 "locks:4" has four locks, two by the front door and two by the back, red and blue ones; "locks:1"
-has one. A lock opens when its two digits are pressed in order, in which case the attempt ends with a
-score of 1. A wrong digit locks it for good. Any digit can be pressed, though only three are on
-offer. The lock "locks:jam" is found in "locks:jammed-4" instead of the last one: its attempts end
-with a reason, before the first step where the seed is even, else at the first.
+has one. A lock opens when its two digits are pressed in order: that ends the attempt with a score
+of 1. A wrong digit locks it for good. Any digit can be pressed, though only three are on offer. The
+last lock of "locks:jammed-4" is "locks:jam": attempts at it end with a reason, before the first
+step where the seed is even, else at the first.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from jitrl.errors import InvalidValue, WorldError
 from jitrl.records import Observation, State
@@ -78,7 +79,7 @@ class Locks:
         self._limit, self._taken, self._pressed = limit, 0, ""
         self._over = False
         if self._log:
-            with open(self._log, "a") as log:
+            with Path(self._log).open("a") as log:
                 log.write(f"{self._task}\n")
         if self._task.endswith("jam") and seed % 2 == 0:
             return self._observe(reason="no such door: it was bricked up")
@@ -112,7 +113,7 @@ class Locks:
         self.seconds = self.seconds | {"total": self.seconds["total"] + 1e-6}
         colour = ("red", "blue")[[t.name for t in self.tasks].index(self._task) % 2]
         return Observation(
-            state=State(room=f"a {colour} lock, pressed: {self._pressed!r}", task=self._task),
+            state=State(room=f"a {colour} lock, pressed: {self._pressed!r}"),
             text=f"a {colour} lock",
             actions=() if self._over else OFFERED,
             reward=reward,
