@@ -22,7 +22,10 @@ from jitrl.similarity import Field
 
 AGENTS = ("jitrl", "static")
 Order = Literal["tasks", "passes"]
-OPTION_PLACES = ("chromium", "sites", "accounts", "visible", "log")
+OPTION_PLACES = (
+    *("chromium", "visible", "log", "keep", "interpreter"),
+    *("sites", "accounts", "accounts_file", "logins_folder"),
+)
 """Options that say where a world finds what it plays, or how it is watched, not what it is."""
 _LIMITS = ("episodes", "steps", "proposals")
 _COUNTS = (*_LIMITS, "samples", "top_logprobs", "max_tokens", "attempts", "workers")
@@ -143,6 +146,9 @@ class Configuration:
             raise UnknownName("order", self.order, list(get_args(Order)))
         if not isinstance(self.options, Mapping):
             raise InvalidValue("options", self.options, "must be a mapping from name to value")
+        if not isinstance(self.options.get("accounts", ""), str):
+            rule = "must hold no password, which would stand in the run folder: give accounts_file"
+            raise InvalidValue("accounts", "...", rule)
         if self.part is not None and not 0 <= count("part", self.part) < self.workers:
             raise InvalidValue("part", self.part, f"must be less than workers, {self.workers}")
         if self.reset_command is None:

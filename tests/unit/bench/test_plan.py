@@ -105,6 +105,13 @@ def test_what_cannot_be_meant_is_refused(choices, named):
         Configuration("w:1", **choices)
 
 
+def test_passwords_are_refused_before_they_are_written_down():
+    accounts = {"shop": {"username": "ann", "password": "hush-hush"}}
+    with pytest.raises(InvalidValue, match="accounts_file") as caught:
+        Configuration("w:1", options={"accounts": accounts})
+    assert "hush" not in str(caught.value)
+
+
 def test_the_command_spells_the_tasks_out():
     what = Configuration(
         "w:1",
