@@ -1,7 +1,9 @@
 """The named settings, and how one of their values is overridden.
 
 default       sound: log space, softmax, evidence-weighted advantages, abstention
+web           the same on web pages: fields, threshold and discount
 paper         the formulas of the paper, Jericho's constants
+paper-web     the same formulas, WebArena's constants
 released      the rules of the authors' Jericho code
 released-web  the rules of the authors' WebArena code
 """
@@ -125,6 +127,27 @@ PRESETS = {
             threshold=Ramp(0.95, 0.85, 20),
             keep_above=math.nextafter(0.98, 1.0),
             join="zero-if-positive",
+        ),
+        Preset(
+            name="web",
+            estimator=Shrunken(),
+            fields=_WEB,
+            beta=10.0,
+            gamma=0.9,
+            threshold=0.8,
+            k_counts="states",
+            per_action=50,
+            join_limit=3,
+            join_share=0.75,
+        ),
+        Preset(
+            name="paper-web",
+            estimator=Paper(explore=0.05),
+            fields=_WEB,
+            temperature=0.8,
+            gamma=0.1,
+            threshold=Ramp(0.8, 0.7, 20),
+            join="lowest",
         ),
         Preset(
             name="released-web",

@@ -65,12 +65,11 @@ class State(Mapping[str, str]):
 
 
 class ActionReader(Protocol):
-    """The actions of one moment in a world that takes more than it lists, such as a web page.
+    """The actions of one moment in a world that takes more than it lists, such as a web page."""
 
-    guide  how an agent may write actions here, for a model
-    """
-
-    guide: str
+    @property
+    def guide(self) -> str:
+        """How actions are written here, for a model."""
 
     def read(self, written: str) -> str:
         """Return what was written as the action that is taken and remembered.

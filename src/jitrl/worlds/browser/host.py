@@ -1,0 +1,212 @@
+"""The process that owns a browser: it plays tasks of one benchmark, as it is told on a pipe.
+
+    python -m jitrl.worlds.browser.host     one JSON object a line on standard input, one back
+
+The first line names the benchmark and says which Chromium to start; then come `reset`, `step` and
+`verdict`. Whatever hangs here is ended by the process that started it. What is printed goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TextIO, cast
+
+from jitrl.worlds.browser.benchmark import Benchmark
+from jitrl.worlds.browser.page import pack, read_tree
+
+_TITLE = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the first line says.
+
+    module, which, options  the benchmark: `module.benchmark(which, **options)`
+    chromium                the program
+    headless                without a window
+    settle                  seconds to wait after an action before the page is read
+    screenshot              send a picture with every page
+    """
+
+    module: str
+    which: str
+    options: Mapping[str, Any]
+    chromium: str
+    headless: bool
+    settle: float
+    screenshot: bool
+
+
+class Host:
+    """Plays tasks in a browser of its own, a new one for each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        module = importlib.import_module(settings.module)
+        self._benchmark = cast(Benchmark, module.benchmark(settings.which, **settings.options))
+        self._env: Any = None
+        self._notes: list[str] = []
+        self._judged = False
+
+    def reset(self, task: str, seed: int) -> dict[str, Any]:
+        """Begin a task."""
+        from jitrl.worlds.browser.gym import open_env
+
+        self.close()
+        entry, arguments = self._benchmark.entry(task)
+        started = time.perf_counter()
+        self._env = open_env(
+            entry,
+            arguments,
+            executable=self._settings.chromium,
+            headless=self._settings.headless,
+            settle=self._settings.settle,
+            screenshot=self._settings.screenshot,
+            context=self._benchmark.context(task),
+            judge=self._benchmark.verdict == "step",
+        )
+        shown, _ = self._env.reset(seed=seed)
+        self._notes = []
+        self._watch()
+        return self._told(shown, 0.0, False, started) | {
+            "goal": str(shown["goal"]),
+            "process": self._env.process(),
+        }
+
+    def step(self, call: str) -> dict[str, Any]:
+        """Execute one call of BrowserGym."""
+        self._notes = []
+        started = time.perf_counter()
+        shown, score, done, _, info = self._env.step(call)
+        told = self._told(shown, float(score), bool(done), started)
+        told["failed"] = _first_line(shown["last_action_error"])
+        told["error"] = str(info.get("task_info", {}).get("error", ""))
+        told["seconds"]["page"] = info["get_observation_stop"] - info["get_observation_start"]
+        return told
+
+    def verdict(self) -> dict[str, Any]:
+        """Ask the benchmark's evaluator, once."""
+        started = time.perf_counter()
+        score, error = 0.0, ""
+        try:
+            score, error = self._env.verdict()
+        except Exception as failure:  # noqa: BLE001 - whatever an evaluator raises is no success
+            error = f"the evaluator failed: {type(failure).__name__}: {failure}"[:500]
+        return {"score": score, "error": error, "seconds": {"all": time.perf_counter() - started}}
+
+    def close(self) -> None:
+        """Close the browser."""
+        env, self._env = self._env, None
+        if env is not None:
+            with suppress(Exception):  # a browser that is gone already cannot be closed
+                env.close()
+
+    def _watch(self) -> None:
+        """Take note of what happens beside the page: dialogs, tabs, downloads, crashes."""
+        for page in self._env.context.pages:
+            self._watch_page(page)
+        self._env.context.on("page", self._opened)
+
+    def _opened(self, page: Any) -> None:
+        self._notes.append("a new tab was opened")
+        self._watch_page(page)
+
+    def _watch_page(self, page: Any) -> None:
+        page.on("dialog", self._dialog)
+        page.on("download", self._download)
+        page.on("crash", lambda _: self._notes.append("the page crashed"))
+
+    def _dialog(self, dialog: Any) -> None:
+        self._notes.append(f"a dialog ({dialog.type}) was dismissed: {dialog.message[:_TITLE]!r}")
+        dialog.dismiss()
+
+    def _download(self, download: Any) -> None:
+        name = download.suggested_filename[:_TITLE]
+        self._notes.append(f"a download was not kept: {name!r}")
+        with suppress(Exception):  # it may be finished, or its page gone
+            download.cancel()
+
+    def _told(self, shown: Any, score: float, done: bool, started: float) -> dict[str, Any]:
+        read = time.perf_counter()
+        nodes = read_tree(shown["axtree_object"], shown["extra_element_properties"])
+        ended = time.perf_counter()
+        told = {
+            "url": str(shown["url"]),
+            "tabs": [str(url) for url in shown["open_pages_urls"]],
+            "tab": int(shown["active_page_index"][0]),
+            "title": str(shown["open_pages_titles"][int(shown["active_page_index"][0])])[:_TITLE],
+            "nodes": pack(nodes),
+            "score": score,
+            "done": done,
+            "notes": self._notes,
+            "seconds": {"all": ended - started, "tree": ended - read},
+        }
+        if self._settings.screenshot:
+            told["image"] = base64.b64encode(_png(shown["screenshot"])).decode("ascii")
+        return told
+
+
+def _png(pixels: Any) -> bytes:
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, format="PNG")
+    return written.getvalue()
+
+
+def serve(asked: TextIO, answers: TextIO) -> None:
+    """Answer until there is nothing more to answer."""
+    host: Host | None = None
+    for line in asked:
+        request = json.loads(line)
+        try:
+            match request.pop("do"):
+                case "open":
+                    host = Host(Settings(**request))
+                    answer: dict[str, Any] = {}
+                case "reset":
+                    answer = _of(host).reset(**request)
+                case "step":
+                    answer = _of(host).step(**request)
+                case "verdict":
+                    answer = _of(host).verdict()
+                case other:
+                    answer = {"gone": f"no such request: {other!r}"}
+        except Exception as error:  # noqa: BLE001 - told to the process that asked
+            answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    if host is not None:
+        host.close()
+
+
+def _of(host: Host | None) -> Host:
+    if host is None:
+        raise RuntimeError("nothing is open yet")
+    return host
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:500]
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever is printed goes where errors go
+    asked = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
+    serve(asked, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Our end of a browser's process: requests with a time limit, and an end to what hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jitrl.errors import WorldError
+
+__all__ = ["BrowserGone", "BrowserProcess"]
+
+_CLOSING = 5.0  # seconds that a browser may take to close
+_LINES = 3  # of what a process said last, in an error
+_STARTING = 120.0  # seconds for imports
+
+
+class BrowserGone(WorldError):
+    """The browser, or its process, does not answer or has ended; it is closed."""
+
+
+class BrowserProcess:
+    """A `jitrl.worlds.browser.host`, started at once. Not for two threads at once.
+
+    Raises WorldError where it cannot be started.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._browser: _Browser | None = None
+        self._unread = b""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jitrl.worlds.browser.host"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C is for us: we close it
+        )
+        self.ask("open", _STARTING, **settings)
+
+    def ask(self, do: str, seconds: float, **request: Any) -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises BrowserGone, having ended the process, where there is none within `seconds`, or where
+        the browser cannot go on.
+        """
+        line = json.dumps({"do": do} | request) + "\n"
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(line.encode())
+            self._process.stdin.flush()
+            answer = self._line(time.monotonic() + seconds)
+        except (BrokenPipeError, ValueError):
+            answer = b""
+        if answer is None:
+            self.kill()
+            raise BrowserGone(f"no answer within {seconds:g} s")
+        if not answer:
+            said = self._last_words()
+            self.kill()
+            raise BrowserGone(f"the browser's process ended: {said}")
+        told: dict[str, Any] = json.loads(answer)
+        if told.get("process") is not None:
+            self._let_go()
+            self._browser = _Browser.of(told["process"])
+        if "gone" in told:
+            self.kill()
+            raise BrowserGone(told["gone"])
+        return told
+
+    def close(self) -> None:
+        """Close the browser and its process; calling it twice is harmless."""
+        if self._process.poll() is None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_CLOSING)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process and its browser, whatever they do, and wait until they have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._let_go()
+        for pipe in (self._process.stdin, self._process.stdout, self._said):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+
+    def _let_go(self) -> None:
+        browser, self._browser = self._browser, None
+        if browser is not None:
+            browser.end()
+
+    def _line(self, until: float) -> bytes | None:
+        """Return the next line; b"" at the end, None where the time is over."""
+        assert self._process.stdout is not None
+        number = self._process.stdout.fileno()
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([number], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                return None
+            more = os.read(number, 1 << 20)
+            if not more:
+                return b""
+            self._unread += more
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(ValueError, OSError):
+            self._said.seek(0)
+            lines = self._said.read().decode(errors="replace").strip().splitlines()
+            return " / ".join(lines[-_LINES:])[:500] or "it said nothing"
+        return "it said nothing"
+
+
+@dataclass(frozen=True)
+class _Browser:
+    """A browser that we started: its process, and a handle that no later process can have."""
+
+    process: int
+    handle: int
+
+    @classmethod
+    def of(cls, process: int) -> _Browser | None:
+        """Return it; None where it has ended, or there are no such handles (macOS).
+
+        Without one it ends by itself, since its pipe is closed.
+        """
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            return cls(process, os.pidfd_open(process))
+        return None
+
+    def end(self) -> None:
+        """Kill it with all of its processes, whose group it leads, and wait until it has ended."""
+        ended, _, _ = select.select([self.handle], [], [], 0.0)
+        if not ended and os.getpgid(self.process) == self.process:
+            os.killpg(self.process, signal.SIGKILL)
+            select.select([self.handle], [], [], _CLOSING)
+        os.close(self.handle)

@@ -1,0 +1,97 @@
+"""Any task that is registered with BrowserGym: `make("assistantbench.validation.3")`.
+
+The package that registers it is named by the word before the first dot and is imported in the
+process of the browser; the task's own `validate` is asked after each step, as BrowserGym does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.worlds import Defaults, Task
+from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+
+if TYPE_CHECKING:
+    from browsergym.core.task import AbstractBrowserTask
+
+__all__ = ["DEFAULTS", "Registered", "benchmark", "make"]
+
+DEFAULTS = Defaults(preset="web", steps=10)
+_NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_-]+)*")
+
+
+def make(which: str, **options: Any) -> BrowserWorld:
+    """Open tasks by BrowserGym's names, with commas between them.
+
+    options  those of `jitrl.worlds.browser.world.Options`
+
+    Raises MissingExtra where the package of a task is not installed, InvalidValue for a name or an
+    option that cannot be, WorldError without a Chromium. An unknown task shows at the first reset.
+    """
+    _, browsers = chosen(options)
+    return BrowserWorld("browsergym", which, benchmark(which), __name__, {}, browsers)
+
+
+def benchmark(which: str) -> Registered:
+    """Return the benchmark; see `make`."""
+    return Registered(which)
+
+
+class Registered:
+    """The contract is that of `jitrl.worlds.browser.benchmark.Benchmark`."""
+
+    verdict: Literal["step", "end"] = "step"
+    guarded = False
+    messages = True
+    sites: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, which: str) -> None:
+        needs("browsergym-core")
+        names = [name.strip() for name in which.split(",")]
+        for name in names:
+            if not _NAME.fullmatch(name) or names.count(name) > 1:
+                raise InvalidValue("task", name, "must be a name such as miniwob.click-test, once")
+        packages = sorted({name.partition(".")[0] for name in names} - {"openended"})
+        for package in packages:
+            if find_spec(f"browsergym.{package}") is None:
+                raise MissingExtra(
+                    f"no package registers {package!r} tasks: pip install browsergym-{package}"
+                )
+        self.tasks = tuple(Task(f"browsergym:{name}") for name in names)
+        self.version: Mapping[str, str] = {
+            f"browsergym-{package}": _version(f"browsergym-{package}")
+            for package in ("core", *packages)
+        }
+
+    def entry(self, task: str) -> tuple[type[AbstractBrowserTask], dict[str, Any]]:
+        """Return what BrowserGym registered under the name of a task."""
+        import importlib
+
+        import gymnasium
+
+        name = task.partition(":")[2]
+        package = name.partition(".")[0]
+        if package != "openended":
+            importlib.import_module(f"browsergym.{package}")
+        found = gymnasium.registry.get(f"browsergym/{name}")
+        if found is None:
+            raise WorldError(f"BrowserGym has no task {name!r}")
+        env: Any = gymnasium.make(f"browsergym/{name}").unwrapped
+        return cast("type[AbstractBrowserTask]", env.task_entrypoint), dict(env.task_kwargs)
+
+    def context(self, task: str) -> dict[str, Any]:
+        """Nothing is needed."""
+        return {}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of another package"

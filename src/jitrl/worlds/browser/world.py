@@ -1,0 +1,369 @@
+"""Tasks of a benchmark behind the contract of a suite: `BrowserWorld`."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jitrl.checks import count, finite
+from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
+from jitrl.records import Observation, State
+from jitrl.worlds import Task
+from jitrl.worlds.browser import chromium
+from jitrl.worlds.browser.address import normalised, site_of
+from jitrl.worlds.browser.benchmark import Benchmark
+from jitrl.worlds.browser.grammar import Grammar
+from jitrl.worlds.browser.page import Page, unpack
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
+from jitrl.worlds.browser.proposals import proposals
+from jitrl.worlds.browser.slots import Slots
+from jitrl.worlds.browser.text import shown
+
+__all__ = ["BrowserWorld", "Options", "chosen", "needs"]
+
+_HIGHEST_SEED = 2**31 - 1
+_MESSAGES = ("send_msg_to_user(", "report_infeasible(")
+_BLANK = ("about:", "chrome:", "chrome-error:")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How browsers are started and how long they may take.
+
+    chromium      the program; None: $JITRL_CHROMIUM, or as found
+    visible       with a window
+    settle        seconds to wait after an action before the page is read
+    step_timeout, episode_timeout   seconds
+    page_tokens   about so many tokens of a page are shown to a model
+    screenshot    with a picture of every page
+
+    Raises InvalidValue.
+    """
+
+    chromium: str | Path | None = None
+    visible: bool = False
+    settle: float = 0.1
+    step_timeout: float = 60.0
+    episode_timeout: float = 900.0
+    page_tokens: int = 4000
+    screenshot: bool = False
+
+    def __post_init__(self) -> None:
+        for name, most in (("settle", 60), ("step_timeout", 1e5), ("episode_timeout", 1e6)):
+            value = finite(name, getattr(self, name))
+            if not (0 if name == "settle" else 1) <= value <= most:
+                raise InvalidValue(name, value, f"must be seconds, at most {most:g}")
+        count("page_tokens", self.page_tokens, least=100)
+
+
+def needs(*packages: str) -> None:
+    """Raise MissingExtra unless these packages are installed."""
+    for package in packages:
+        try:
+            version(package)
+        except PackageNotFoundError as error:
+            raise MissingExtra(f"{package} is not installed: pip install 'jitrl[web]'") from error
+
+
+def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:
+    """Return what a benchmark is told, of the names `own`, and how browsers are started.
+
+    Raises InvalidValue for an option that is neither.
+    """
+    browsers = Options.__dataclass_fields__
+    for name, value in options.items():
+        if name not in browsers and name not in own:
+            known = ", ".join([*own, *browsers])
+            raise InvalidValue(name, value, f"is no option of this world ({known})")
+    told = {name: value for name, value in options.items() if name in own}
+    return told, Options(**{n: value for n, value in options.items() if n in browsers})
+
+
+@dataclass
+class _Attempt:
+    """An attempt under way."""
+
+    slots: Slots
+    limit: int | None
+    until: float
+    page: Page
+    last: Observation
+    steps: int = 0
+    history: list[str] = field(default_factory=list)
+
+
+class BrowserWorld:
+    """The tasks of one benchmark, each attempt in a browser of its own.
+
+    The contract is that of `jitrl.worlds.Suite`; what may go wrong in a browser (an answer that
+    does not come, a crash, an evaluator that fails) ends the attempt with a `reason`, and the next
+    one begins in a new browser. The state is the address without ids, the actions so far that
+    changed the page, and the task's text. Not for two threads at once.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        which: str,
+        benchmark: Benchmark,
+        module: str,
+        told: Mapping[str, Any],
+        options: Options | None = None,
+    ) -> None:
+        """Keep what is needed to start a browser; nothing is started yet.
+
+        module  where `benchmark(which, **told)` makes the same benchmark in the browser's process
+        """
+        self.name = f"{kind}:{which}"
+        self.tasks: tuple[Task, ...] = benchmark.tasks
+        self.max_score: float | None = 1.0
+        self.reward_range: tuple[float, float] | None = (0.0, 1.0)
+        self._benchmark = benchmark
+        self._options = options or Options()
+        self._program = chromium.find(self._options.chromium, visible=self._options.visible)
+        self.version: Mapping[str, str] = dict(benchmark.version) | {
+            "chromium": chromium.major(self._program)
+        }
+        self._settings = {
+            "module": module,
+            "which": which,
+            "options": dict(told),
+            "chromium": str(self._program),
+            "headless": not self._options.visible,
+            "settle": self._options.settle,
+            "screenshot": self._options.screenshot,
+        }
+        self._process: BrowserProcess | None = None
+        self._attempt: _Attempt | None = None
+        self._closed = False
+        self._spent = {"total": 0.0, "actions": 0.0, "browser": 0.0, "tree": 0.0, "verdict": 0.0}
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds so far: "total" in reset and step, of these "browser" waiting for the browser
+        (of which "tree" reading the accessibility tree), "verdict" for the evaluator, "actions"
+        listing actions.
+        """
+        return MappingProxyType(dict(self._spent))
+
+    def reset(self, seed: int, task: str | None = None, limit: int | None = None) -> Observation:
+        """Begin an attempt; see `jitrl.worlds.Suite`.
+
+        An attempt that cannot begin (the site does not answer, the login fails) is tried once more
+        in a new browser; then WorldError is raised.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 1 <= seed <= _HIGHEST_SEED:
+            raise InvalidValue("seed", seed, f"must be an integer in [1, {_HIGHEST_SEED}]")
+        names = [known.name for known in self.tasks]
+        task = names[0] if task is None else task
+        if task not in names:
+            raise UnknownName("task", task, names if len(names) <= 20 else [*names[:20], "..."])
+        if limit is not None:
+            count("limit", limit, least=1)
+        self._open()
+        started = time.perf_counter()
+        self._attempt = None
+        try:
+            told = self._begun(task, seed)
+        finally:
+            self._spent["total"] += time.perf_counter() - started
+        goal, page = told["goal"], _page(told)
+        slots = Slots(goal)
+        self._attempt = _Attempt(
+            slots=slots,
+            limit=limit,
+            until=time.monotonic() + self._options.episode_timeout,
+            page=page,
+            last=Observation(State(), "", ()),
+        )
+        return self._observe(told, started=time.perf_counter())
+
+    def step(self, action: str) -> Observation:
+        """Take an action, as remembered or as a model writes it; see `grammar`.
+
+        What cannot be read or executed changes nothing, and the observation's `reason` says why.
+        Raises InvalidValue for anything but a string, WorldError before the first reset, after the
+        end of an attempt, and when closed.
+        """
+        if not isinstance(action, str):
+            raise InvalidValue("action", action, "must be a string")
+        self._open()
+        attempt = self._attempt
+        if attempt is None:
+            raise WorldError(f"{self.name} has no episode to step: call reset(seed) first")
+        if attempt.last.terminated or attempt.last.truncated:
+            raise WorldError(f"the episode of {self.name} is over: call reset(seed)")
+        started = time.perf_counter()
+        attempt.steps += 1
+        grammar = self._grammar(attempt)
+        try:
+            action = grammar.read(action)
+            call = grammar.call(action)
+        except InvalidValue as error:
+            return self._stood_still(attempt, str(error), started)
+        try:
+            told = self._ask("step", attempt, call=call)
+        except BrowserGone as error:
+            return self._cut_off(attempt, str(error), started)
+        before, attempt.page = attempt.page, _page(told)
+        if attempt.page.fingerprint != before.fingerprint:
+            attempt.history.append(action)
+        return self._observe(told, started, ended=action.startswith(_MESSAGES))
+
+    def close(self) -> None:
+        """Close the browser; calling it twice is harmless."""
+        self._closed = True
+        self._attempt = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise WorldError(f"{self.name} is closed: open it again with make")
+
+    def _begun(self, task: str, seed: int) -> dict[str, Any]:
+        """Return what the first page of an attempt shows; a second browser is tried, no third."""
+        for last in (False, True):
+            try:
+                if self._process is None:
+                    self._process = BrowserProcess(self._settings)
+                begun = time.perf_counter()
+                told = self._process.ask(
+                    "reset", 2 * self._options.step_timeout, task=task, seed=seed
+                )
+                self._spent["browser"] += time.perf_counter() - begun
+                return told
+            except BrowserGone as error:
+                self._process = None
+                if last:
+                    raise WorldError(f"{task} cannot begin: {error}") from error
+        raise AssertionError("the loop returns or raises")
+
+    def _ask(self, do: str, attempt: _Attempt, **request: Any) -> dict[str, Any]:
+        """Ask the browser, within the time that is left; one that is gone is let go."""
+        if self._process is None:
+            raise BrowserGone("the browser is gone")
+        left = attempt.until - time.monotonic()
+        if left <= 0:
+            raise BrowserGone(f"the attempt took more than {self._options.episode_timeout:g} s")
+        begun = time.perf_counter()
+        try:
+            return self._process.ask(do, min(left, self._options.step_timeout), **request)
+        except BrowserGone:
+            self._process = None
+            raise
+        finally:
+            spent = time.perf_counter() - begun
+            self._spent["verdict" if do == "verdict" else "browser"] += spent
+
+    def _grammar(self, attempt: _Attempt) -> Grammar:
+        return Grammar(attempt.page, attempt.slots, self._benchmark.sites, self._benchmark.messages)
+
+    def _observe(self, told: dict[str, Any], started: float, *, ended: bool = False) -> Observation:
+        """Return what the browser told as an observation, with the verdict where it is due."""
+        attempt = self._attempt
+        assert attempt is not None
+        self._spent["tree"] += told["seconds"]["tree"]
+        reasons = [told.get("failed", ""), *told["notes"], told.get("error", "")]
+        score = told["score"]
+        terminated = bool(told["done"])
+        if abroad := self._abroad(attempt.page):
+            terminated, score = True, 0.0
+            reasons.append(f"the agent left the allowed sites, for {abroad}")
+        elif self._benchmark.verdict == "end" and (ended or self._is_last(attempt)):
+            terminated = ended
+            score, why = self._verdict(attempt)
+            reasons.append(why)
+        truncated = not terminated and self._is_last(attempt)
+        return self._shown(attempt, score, terminated, truncated, reasons, started, told)
+
+    def _is_last(self, attempt: _Attempt) -> bool:
+        return attempt.limit is not None and attempt.steps >= attempt.limit
+
+    def _verdict(self, attempt: _Attempt) -> tuple[float, str]:
+        try:
+            told = self._ask("verdict", attempt)
+        except BrowserGone as error:
+            return 0.0, f"there is no verdict: {error}"
+        return min(max(float(told["score"]), 0.0), 1.0), told["error"]
+
+    def _stood_still(self, attempt: _Attempt, why: str, started: float) -> Observation:
+        """Return the same page again, for an action that was not executed."""
+        told = {"seconds": {"tree": 0.0}, "notes": [why], "score": attempt.last.score}
+        return self._observe(told | {"done": False}, started)
+
+    def _cut_off(self, attempt: _Attempt, why: str, started: float) -> Observation:
+        """Return the end of an attempt whose browser is gone: nobody can judge it."""
+        return self._shown(attempt, attempt.last.score, False, True, [why], started, {})
+
+    def _abroad(self, page: Page) -> str:
+        """Return the address of a tab that is on none of the allowed sites, or ""."""
+        if not self._benchmark.guarded:
+            return ""
+        for url in page.tabs:
+            if url and not url.startswith(_BLANK) and not site_of(url, self._benchmark.sites):
+                return url
+        return ""
+
+    def _shown(
+        self,
+        attempt: _Attempt,
+        score: float,
+        terminated: bool,
+        truncated: bool,
+        reasons: list[str],
+        started: float,
+        told: Mapping[str, Any],
+    ) -> Observation:
+        grammar = self._grammar(attempt)
+        over = terminated or truncated
+        begun = time.perf_counter()
+        actions = () if over else proposals(grammar)
+        self._spent["actions"] += time.perf_counter() - begun
+        reason = "; ".join(dict.fromkeys(why for why in reasons if why))
+        picture = told.get("image")
+        attempt.last = Observation(
+            state=State(
+                url=normalised(attempt.page.url, self._benchmark.sites),
+                history="\n".join(attempt.history),
+                task=attempt.slots.text,
+            ),
+            text=self._text(attempt.page, reason),
+            actions=actions,
+            reward=score - attempt.last.score,
+            score=score,
+            terminated=terminated,
+            truncated=truncated,
+            reason=reason,
+            reader=None if over else grammar,
+            image=None if picture is None else base64.b64decode(picture),
+        )
+        self._spent["total"] += time.perf_counter() - started
+        return attempt.last
+
+    def _text(self, page: Page, reason: str) -> str:
+        """Return the page for a model: where it is, what went wrong, what it shows."""
+        lines = [f"Address: {page.url}", f"Title: {page.title}"]
+        if len(page.tabs) > 1:
+            tabs = [f"{i}: {url}" for i, url in enumerate(page.tabs)]
+            lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}")
+        if reason:
+            lines.append(f"Note: {reason}")
+        return "\n".join([*lines, "", shown(page, self._options.page_tokens)])
+
+
+def _page(told: Mapping[str, Any]) -> Page:
+    return Page(
+        url=told["url"],
+        title=told["title"],
+        tabs=tuple(told["tabs"]),
+        tab=told["tab"],
+        nodes=unpack(told["nodes"]),
+    )

@@ -1,0 +1,84 @@
+"""A small web site on loopback with everything that can go wrong on a page."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+_PAGE = "<!doctype html><html lang=en><title>{title}</title><main>{body}</main></html>"
+
+PAGES = {
+    "/": (
+        "Start",
+        """
+        <h1>Start</h1>
+        <nav aria-label="Places"><a href="/shop">Shop</a> <a href="/item/12?colour=red">Item</a>
+        <a href="/tab" target="_blank">In a new tab</a> <a href="/file">Download</a>
+        <a href="http://localhost:{port}/elsewhere">Leave</a></nav>
+        <button onclick="while (true) {{}}">Hang</button>
+        <button onclick="alert('Look out: &quot;x&quot;')">Alert</button>
+        <button onclick="document.title = confirm('Sure?') ? 'yes' : 'no'">Confirm</button>
+        <button onclick="fetch('/never')">Nothing</button>
+        <button onclick="document.getElementById('out').textContent = 'Changed'">Change</button>
+        <button onclick="window.open('/tab')">Open</button>
+        <button disabled>Off</button>
+        <p id=out>Unchanged</p>
+        <label>Name <input id=name></label>
+        <dl><dt>Price</dt><dd>$12.50</dd></dl>""",
+    ),
+    "/shop": ("Shop", "<h1>Shop</h1><a href='/'>Back home</a>"),
+    "/tab": ("Tab", "<h1>Another tab</h1>"),
+    "/elsewhere": ("Elsewhere", "<h1>Another host</h1>"),
+    "/slow": ("Slow", "<h1>Slow</h1>"),
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        self.server.visited.append(self.path)  # type: ignore[attr-defined]
+        if path == "/file":
+            self._send(b"some bytes", "application/octet-stream", 'attachment; filename="a b.bin"')
+        elif path in PAGES or path.startswith("/item/"):
+            title, body = PAGES.get(path, ("Item", "<h1>Item</h1>"))
+            port = self.server.server_address[1]
+            text = _PAGE.format(title=title, body=body.format(port=port))
+            self._send(text.encode(), "text/html; charset=utf-8")
+        else:
+            self.send_error(404)
+
+    def _send(self, content: bytes, kind: str, disposition: str = "") -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        if disposition:
+            self.send_header("Content-Disposition", disposition)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def site() -> Iterator[ThreadingHTTPServer]:
+    """Yield a server on 127.0.0.1; `visited` lists the paths that were asked for."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.visited = []  # type: ignore[attr-defined]
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def address(server: ThreadingHTTPServer) -> str:
+    """Return the address of a site."""
+    return f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,0 +1,159 @@
+"""MiniWoB++ in a real Chromium: tasks open, act and score, and some are learned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from jitrl import Learner
+from jitrl.agents.player import Played, play
+from jitrl.errors import UnknownName
+from jitrl.scores.prior import UniformPrior
+from jitrl.seeds import generator
+from jitrl.testing import check_world
+from jitrl.worlds import Suite, make
+from jitrl.worlds.browser.slots import Slots
+
+# one of each kind: buttons, links, tabs, lists, fields, dates, mails, searches, trees, tables ...
+TASKS = [
+    "bisect-angle",
+    "book-flight-nodelay",
+    "choose-date-nodelay",
+    "choose-list",
+    "click-button",
+    "click-button-sequence",
+    "click-checkboxes",
+    "click-checkboxes-large",
+    "click-checkboxes-soft",
+    "click-checkboxes-transfer",
+    "click-collapsible-2-nodelay",
+    "click-collapsible-nodelay",
+    "click-color",
+    "click-dialog",
+    "click-dialog-2",
+    "click-link",
+    "click-menu",
+    "click-option",
+    "click-pie-nodelay",
+    "click-scroll-list",
+    "click-shades",
+    "click-shape",
+    "click-tab",
+    "click-tab-2",
+    "click-tab-2-hard",
+    "click-test",
+    "click-test-2",
+    "click-widget",
+    "copy-paste",
+    "email-inbox",
+    "email-inbox-forward-nl",
+    "enter-date",
+    "enter-password",
+    "enter-text",
+    "enter-text-dynamic",
+    "enter-time",
+    "find-word",
+    "focus-text",
+    "focus-text-2",
+    "form-sequence",
+    "grid-coordinate",
+    "guess-number",
+    "login-user",
+    "login-user-popup",
+    "multi-layouts",
+    "navigate-tree",
+    "read-table",
+    "search-engine",
+    "simple-arithmetic",
+    "social-media",
+    "text-editor",
+    "use-autocomplete",
+]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Suite]:
+    opened = make(f"miniwob:{','.join(TASKS)}")
+    assert isinstance(opened, Suite)
+    yield opened
+    opened.close()
+
+
+def test_there_are_more_than_a_hundred_tasks_and_an_unknown_one_is_named() -> None:
+    opened = make("miniwob:all")
+    assert isinstance(opened, Suite)
+    assert len(opened.tasks) > 120
+    with pytest.raises(UnknownName, match="click-test-2"):
+        make("miniwob:click-nothing")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_opens_acts_and_scores(world: Suite, name: str) -> None:
+    shown = world.reset(7, f"miniwob:{name}", limit=3)
+    assert shown.state["task"].strip()
+    assert shown.state["url"] == f"miniwob/{name}"
+    rng = generator(7, 0, name)
+    steps = 0
+    while shown.actions:
+        shown = world.step(shown.actions[int(rng.integers(len(shown.actions)))])
+        steps += 1
+        assert shown.reward in (0.0, 1.0) and shown.score == shown.reward
+    assert 1 <= steps <= 3
+    assert shown.terminated or shown.truncated
+
+
+def test_the_pages_own_verdict_is_the_reward(world: Suite) -> None:
+    shown = world.reset(3, "miniwob:click-test-2")
+    assert shown.state["task"] == "Click button ONE."
+    assert world.step('click(button("TWO"))').score == 0.0
+    world.reset(3, "miniwob:click-test-2")
+    after = world.step('click(button(task("click button _ $")))')
+    assert (after.score, after.terminated) == (1.0, True)
+
+
+def test_the_world_keeps_the_contract() -> None:
+    check_world(lambda: make("miniwob:click-test-2"), steps=4)
+
+
+@pytest.mark.parametrize("name", ["login-user", "enter-password"])
+def test_ten_episodes_are_remembered_and_move_decisions(world: Suite, name: str) -> None:
+    async def attempts(learner: Learner) -> list[Played]:
+        prior, alone = UniformPrior(3), _One(world, name)
+        return [await play(alone, learner, prior, steps=6, number=n) for n in range(10)]
+
+    with Learner(None, "web", seed=3) as learner:
+        played = asyncio.run(attempts(learner))
+        stored = list(learner.memory.episodes())
+    assert [one.number for one in played] == list(range(10))
+    assert len(stored) == 10
+    assert sum(one.kl for one in played) > 0
+    # what was typed and clicked is remembered by words around it, from whatever task it came
+    texts = {step.action for episode in stored for step in episode.steps}
+    values = {value for e in stored for value in Slots(e.steps[0].state["task"]).parameters}
+    assert any("task(" in text for text in texts)
+    assert not any(f'"{value}"' in text for text in texts if "task(" in text for value in values)
+
+
+class _One:
+    """One task of a suite, as a world of its own."""
+
+    def __init__(self, suite: Suite, name: str) -> None:
+        self._suite, self._name = suite, name
+        self.name = f"miniwob:{name}"
+        self.max_score, self.reward_range = suite.max_score, suite.reward_range
+        self.version = suite.version
+
+    @property
+    def seconds(self):
+        return self._suite.seconds
+
+    def reset(self, seed: int):
+        return self._suite.reset(seed, self.name)
+
+    def step(self, action: str):
+        return self._suite.step(action)
+
+    def close(self) -> None:
+        """The suite goes on."""
