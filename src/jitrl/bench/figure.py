@@ -87,7 +87,7 @@ def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
         mean = curves.mean(axis=0)
         seeds = len(group.seeds)
         name = _wrapped(f"{label} ({seeds} seed{'s' * (seeds > 1)})", 32 if narrow else 60)
-        ends = band(curves) if seeds > 1 else bounds(group, over) if suite else None
+        ends = bounds(group, over) if suite else band(curves) if seeds > 1 else None
         if ends is not None:
             axes.fill_between(counted, *ends, color=colour, alpha=0.18, linewidth=0)
             top = max(top, float(ends[1].max()))
@@ -160,8 +160,9 @@ def _limits(axes: Axes, groups: list[Group], top: float) -> None:
 def _caption(groups: list[Group]) -> str:
     widths = sorted({window(_scores(group).shape[1]) for group in groups})
     mean = "mean of the last " + " or ".join(str(width) for width in widths)
-    several = any(len(group.seeds) > 1 for group in groups)
-    shaded = "; shaded: 95 % interval over seeds" if several else ""
-    if not shaded and any(group.suite and bounds(group, 1) is not None for group in groups):
-        shaded = "; shaded: 95 % interval over tasks"
+    over = "seeds"
+    if groups[0].suite:
+        over = "tasks" if all(len(group.seeds) == 1 for group in groups) else "tasks and seeds"
+    known = any(len(group.seeds) > 1 or len(group.runs[0].manifest.tasks) > 1 for group in groups)
+    shaded = f"; shaded: 95 % interval over {over}" if known else ""
     return f"({mean}{shaded})" if widths != [1] or shaded else ""

@@ -136,32 +136,31 @@ def reasons(runs: Iterable[Run]) -> list[tuple[str, int]]:
 def by_attempt(group: Group) -> Floats:
     """Return the share of successes in each attempt, shape (seeds, attempts).
 
-    Attempts that a seed has not finished at any task are left out for all seeds.
+    Attempts that a seed has not begun at any task are left out for all seeds.
     """
-    found = np.stack(of_group(group))
-    played = (~np.isnan(found)).any(axis=1).all(axis=0)
-    return np.asarray(np.nanmean(found[:, :, played], axis=1))
+    return np.array([np.nanmean(one, axis=0) for one in _begun(group)])
 
 
 def bounds(group: Group, window: int) -> tuple[Floats, Floats] | None:
-    """Return the ends of the interval of each attempt, over the tasks of one seed.
+    """Return the ends of the interval of each attempt; None for a single task and a single seed.
 
     window  as many attempts, the last of which it is, are taken together
-
-    None for a single task, or several seeds, whose interval is over these.
     """
-    (first, *others) = of_group(group)
-    if others or len(first) == 1:
+    found = _begun(group)
+    if len(found) == 1 and len(found[0]) == 1:
         return None
-    first = first[:, (~np.isnan(first)).any(axis=0)]
-    parts = [first[:, max(i + 1 - window, 0) : i + 1] for i in range(first.shape[1])]
     ends = [
-        wilson(int(np.nansum(part)), int((~np.isnan(part)).sum()))
-        if part.shape[1] == 1
-        else bootstrapped(*_clusters(part))
-        for part in parts
+        _estimate([one[:, max(i + 1 - window, 0) : i + 1] for one in found])
+        for i in range(found[0].shape[1])
     ]
     return np.array([end.low for end in ends]), np.array([end.high for end in ends])
+
+
+def _begun(group: Group) -> list[Floats]:
+    """Return the outcomes of each seed, without attempts that a seed has not begun at any task."""
+    found = of_group(group)
+    begun = np.all([(~np.isnan(one)).any(axis=0) for one in found], axis=0)
+    return [one[:, begun] for one in found]
 
 
 def differences(among: Sequence[Group]) -> list[Difference]:

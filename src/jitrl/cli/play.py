@@ -329,7 +329,10 @@ def demo(
     world: Annotated[str, typer.Option(help="What is played.")] = DEMO_WORLD,
     episodes: Annotated[int, typer.Option(help="Episodes of each run.")] = EPISODES,
     seeds: Annotated[int, typer.Option(help="Runs with memory, and as many without.")] = 10,
-    steps: Annotated[int, typer.Option(help="At most so many in an episode.")] = 50,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="At most so many in an episode.", show_default="the world's own, or 50"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the report.")] = Path(
         "runs", "demo"
     ),
@@ -340,19 +343,23 @@ def demo(
     """Play a world with and without memory side by side; started again, it continues."""
     if seeds < 1:
         raise InvalidValue("seeds", seeds, "must be a whole number of at least 1")
-    where = None if games is None else str(games)
+    usual = defaults(world)
+    plain = Configuration(
+        world,
+        preset=usual.preset,
+        episodes=episodes,
+        steps=usual.steps if steps is None else steps,
+        games=None if games is None else str(games),
+    )
     jobs = [
-        Job(
-            Configuration(world, agent, seed=seed, episodes=episodes, steps=steps, games=where),
-            out / f"{agent}-{seed}",
-        )
+        Job(replace(plain, agent=agent, seed=seed), out / f"{agent}-{seed}")
         for seed in range(seeds)
         for agent in ("static", "jitrl")
     ]
     screen = console()
     screen.print(
         f"{world}: {seeds} runs with memory and {seeds} without, {episodes} episodes of at most "
-        f"{steps} steps, two at a time, into {out}",
+        f"{plain.steps} steps, two at a time, into {out}",
         soft_wrap=True,
     )
     started = time.monotonic()

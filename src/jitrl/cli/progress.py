@@ -78,7 +78,7 @@ class _Tally(Listener):
             return f"score {self.scores[-1]:g}   mean {mean:.2f}"
         attempt = self._plan.place(played.number)[1]
         went = "success" if played.success else "failure"
-        why = f" ({played.reason[:60]})" if played.reason and self._wide else ""
+        why = f" ({clean(played.reason[:60]).plain})" if played.reason and self._wide else ""
         rate = sum(score >= 1 for score in self.scores) / len(self.scores)
         return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate:.1%}"
 

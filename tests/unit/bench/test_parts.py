@@ -14,17 +14,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from language_kit import Opener, says
+from language_kit import Opener, says, silent_judge
 from process_kit import Process
 
 from jitrl.agents.player import Played
 from jitrl.bench.codec import episode_line
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import Run, find, read
+from jitrl.bench.folder import Run, find, judged, read
 from jitrl.bench.language import Access
 from jitrl.bench.parts import play_parts
+from jitrl.bench.rejudge import judge_run, unscored
 from jitrl.bench.report import FILES, write
 from jitrl.bench.runner import Listener, open_world, run
+from jitrl.bench.statistics import groups
+from jitrl.bench.suites import of_group, results
 from jitrl.bench.usage import usage_rows
 from jitrl.errors import BadRun, RunError
 from jitrl.memory import SqliteMemory
@@ -160,6 +163,7 @@ def test_a_part_that_dies_leaves_the_others_finishing(tmp_path: Path) -> None:
         play(tmp_path / "run", opener=partial(mortal, {1: 0}))
     left = read(tmp_path / "run")
     assert [len(part.episodes) for part in left.parts] == [8, 0, 4]
+    assert results(of_group(groups([left])[0])).attempts == 12  # and they are results already
 
 
 def test_by_passes_the_others_finish_the_pass_and_wait_no_longer(tmp_path: Path) -> None:
@@ -280,6 +284,18 @@ def test_a_report_and_the_table_of_calls_take_the_parts_as_one_run(tmp_path: Pat
     files = write([found], path)
     assert [file.name for file in files] == [*FILES, "attempts.csv"]
     assert len(files[-1].read_text().splitlines()) == 21
+
+
+def test_a_run_in_parts_can_be_judged_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    model = {"model": "openai/scripted", "judge_model": "openai/judge", "credit": "judged"}
+    few = {"scores": "stated", "world": "locks:2", "workers": 2, "attempts": 1}
+    found = play(path, access=Access(opener=Opener(silent_judge)), **model, **few)
+    assert unscored(found) == 2
+    done = judge_run(path, Access(opener=Opener(says)))
+    assert (done.episodes, done.unscored, done.failure) == (2, 0, None)
+    assert unscored(read(path)) == 0
+    assert set(judged(read(path))) == {0, 1}
 
 
 def test_a_budget_is_shared_out_and_may_be_raised(tmp_path: Path) -> None:

@@ -120,10 +120,24 @@ def test_the_curve_goes_by_attempt():
     assert (high > [0.25, 0.5, 0.75]).all()
 
 
+def test_where_two_seeds_agree_the_band_of_the_curve_has_a_width():
+    (group,) = groups([tried("01", "10", seed=0), tried("01", "10", seed=1)])
+    low, high = suites.bounds(group, 1)
+    assert (high - low > 0.3).all()
+
+
+def test_a_single_task_and_seed_have_a_curve_without_a_band():
+    (group,) = groups([tried("0110")])
+    assert suites.by_attempt(group).tolist() == [[0, 1, 1, 0]]
+    assert suites.bounds(group, 1) is None
+
+
 def test_the_curve_ends_with_the_last_attempt_that_every_seed_has_begun():
     (group,) = groups([tried("011", "000"), tried("01", "1.", seed=1, attempts=3)])
     assert suites.by_attempt(group).tolist() == [[0.0, 0.5], [0.5, 1.0]]
-    assert suites.bounds(group, 1) is None
+    low, high = suites.bounds(group, 1)
+    assert (low <= [0.25, 0.75]).all()
+    assert (high >= [0.25, 0.75]).all()
 
 
 def test_seeds_that_happen_to_agree_do_not_make_an_interval_narrow():
