@@ -1,6 +1,7 @@
 # make demo        an agent learns a text adventure, with and without memory side by side
 # make test        every test that needs no story file, no PyTorch, browser or server
 # make test-local  those of local language models: installs PyTorch
+# make test-web    those of web tasks, in a real Chromium: installs BrowserGym
 # make test-all    those that need story files: JITRL_GAMES=FOLDER make test-all
 # make check       lint, types, import arrows
 #
@@ -11,13 +12,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-local test-all check format clean
+.PHONY: setup demo test test-local test-web test-all check format clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup
 	PYTHON="$(PYTHON)" scripts/setup "$(VENV)"
 
 $(VENV)/.local: $(VENV)/.ready
 	scripts/setup "$(VENV)" local
+
+$(VENV)/.web: $(VENV)/.ready requirements-web.txt
+	scripts/setup "$(VENV)" web
 
 setup: $(VENV)/.ready
 
@@ -30,10 +34,13 @@ test: setup
 test-local: $(VENV)/.local
 	$(BIN)/pytest -q tests/local $(PYTEST)
 
+test-web: $(VENV)/.web
+	$(BIN)/pytest -q -n 2 tests/web $(PYTEST)
+
 test-all: setup
 	$(BIN)/pytest -q -n 2 tests/stories $(PYTEST)
 
-check: $(VENV)/.local
+check: $(VENV)/.local $(VENV)/.web
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

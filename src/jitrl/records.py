@@ -80,6 +80,12 @@ class ActionReader(Protocol):
     def executable(self, action: str) -> bool:
         """Say whether an action, as `read` returns it, can be executed here."""
 
+    def written(self, action: str) -> str:
+        """Return an action, as `read` returns it, as an agent writes it here.
+
+        Equal texts are one and the same act. Raises InvalidValue for what cannot be executed here.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:

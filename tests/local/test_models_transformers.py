@@ -340,3 +340,10 @@ def test_a_token_without_probability_is_never_drawn():
     logp = torch.log(torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]))
     generator = torch.Generator().manual_seed(1)
     assert {draw(logp, generator)[0] for _ in range(200)} == {1, 3}
+
+
+def test_an_image_is_refused_and_not_left_out():
+    seen = (ASK[0], Message("user", "take lamp ?", (b"PNG",)))
+    for ask in (complete, score):
+        with pytest.raises(RequestRejected, match="leave the screenshot out"):
+            ask(words_model(), seen)

@@ -38,6 +38,7 @@ FIELDS = {
     },
     "label": {"situation", "actions"},
     "summary": {"situation"},
+    "web": {"situation", "count"},
 }  # fmt: skip
 
 

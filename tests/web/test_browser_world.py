@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
@@ -251,6 +254,40 @@ def test_a_crash_of_the_browsers_process_ends_the_attempt(world: BrowserWorld) -
     assert ended(after) and "ended" in after.reason
     assert browser is not None and not alive(browser.process)
     assert world.reset(2).actions
+
+
+def test_a_browser_that_hangs_does_not_outlive_a_parent_that_is_killed(
+    server: ThreadingHTTPServer,
+) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _HANG, f"web:{address(server)}/"], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    try:
+        assert parent.stdout.readline() == "begun\n"
+        left = children(parent.pid)
+        assert len(left) > 2
+    finally:
+        parent.kill()
+        parent.wait()
+        parent.stdout.close()
+    handles = [os.pidfd_open(pid) for pid in left if alive(pid)]
+    while handles:
+        ended, _, _ = select.select(handles, [], [], 60)
+        assert ended, "a process outlives its parent"
+        for handle in ended:
+            os.close(handle)
+        handles = [handle for handle in handles if handle not in ended]
+
+
+_HANG = """
+import sys, threading
+from jitrl.worlds import make
+world = make(sys.argv[1], goal="anything")
+world.reset(1)
+threading.Timer(0.5, lambda: print("begun", flush=True)).start()
+world.step('click(button("Hang"))')
+"""
 
 
 def test_closing_ends_every_process(server: ThreadingHTTPServer) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from jitrl.checks import count
-from jitrl.errors import InvalidValue, ModelError, NotRecorded
+from jitrl.errors import BadReply, InvalidValue, ModelError, NotRecorded
 from jitrl.learner import Learner, LiveEpisode
 from jitrl.records import Decision, Observation, Situation, Turn
 from jitrl.scores import Sampler, ScoreSource
@@ -40,7 +40,7 @@ class Played:
     stopped          the budget ended it
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
-    reason           what went wrong at its end, where something did, in the words of the world
+    reason           what went wrong at its end, where something did
     """
 
     number: int
@@ -124,14 +124,16 @@ async def play(
                leaves the episode unscored
 
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
-    generator of (learner's seed, number, "proposals"). An exception stores nothing.
+    generator of (learner's seed, number, "proposals"). An exception stores nothing; but where a
+    model gives no usable reply in an attempt at a task, the attempt ends there, which is its
+    failure, and is stored with that reason.
     """
     count("steps", steps, least=1)
     count("number", number)
     listener = listener or StepListener()
     spent = Spent(clock)
     world_before = dict(world.seconds)
-    kl, changed, abstained, stopped = 0.0, 0, 0, False
+    kl, changed, abstained, stopped, wrong = 0.0, 0, 0, False, ""
     rng = generator(learner.seed, number, "proposals")
     attempt, observation = _begin(world, integer(learner.seed, number, "world"), task, steps)
     label = attempt or world.name
@@ -146,11 +148,17 @@ async def play(
             if stopped := not may_go_on():
                 break
             situation = Situation(label, number, len(turns), observation, tuple(turns))
-            if summarise is not None:
-                with spent.on("model"):
-                    situation = await summarise(situation)
             await asyncio.sleep(0)  # here a run that never waits can be interrupted
-            decision = await _decide(situation, episode, source, rng, spent)
+            try:
+                if summarise is not None:
+                    with spent.on("model"):
+                        situation = await summarise(situation)
+                decision = await _decide(situation, episode, source, rng, spent)
+            except BadReply as error:
+                if not attempt:
+                    raise
+                wrong = f"bad reply: {error}"
+                break
             after = world.step(decision.action)
             with spent.on("learner"):
                 episode.record(after.reward, after.terminated, after.state)
@@ -196,7 +204,7 @@ async def play(
         stopped=stopped,
         unscored=sum(score is None for score in scores or ()),
         task=attempt,
-        reason=observation.reason,
+        reason=wrong or observation.reason,
     )
 
 

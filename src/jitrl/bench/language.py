@@ -11,7 +11,7 @@ from jitrl import models, scores
 from jitrl.agents.summary import Summariser
 from jitrl.bench.configuration import Configuration
 from jitrl.checks import count
-from jitrl.credit.judge import ModelJudge
+from jitrl.credit.judge import LONGEST, ModelJudge
 from jitrl.errors import BudgetSpent, InvalidValue
 from jitrl.models import Model
 from jitrl.models.budget import Budget, Estimate, Load, estimate, tokens_of
@@ -22,12 +22,15 @@ from jitrl.models.recording import Recorder, Replay
 from jitrl.prompts import load
 from jitrl.records import Observation, Situation
 from jitrl.scores import Sampler, ScoreSource
+from jitrl.scores.proposing import MOST_REMEMBERED
 from jitrl.scores.text import describe
 
 Opener = Callable[..., Model]
 _PROBED = ("labels-server",)  # sources that must know more of a model than a reply shows
 _PROBES = 16  # calls of a probe, at most
 _TURN_TOKENS, _JUDGED_TOKENS = 60, 40  # of a step that is shown, and of its score: an estimate
+_IMAGE_TOKENS, _ACTION = 1500, 60  # of a screenshot; characters of an action that a model writes
+_DRAWING = ("labels-server", "decoding")  # sources that propose nothing: the model draws an action
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ def called(configuration: Configuration) -> list[Served]:
 
 def prompts(configuration: Configuration) -> dict[str, str]:
     """Return template -> hash, of all that a run may ask with."""
-    used = ["agent", "label", "action"] if configuration.model is not None else []
+    used = ["agent", "label", "action", "web"] if configuration.model is not None else []
     used += ["summary"] if configuration.summarise else []
     used += ["judge"] if configuration.judge_model is not None else []
     return {name: load(name).hash for name in used}
@@ -205,35 +208,46 @@ def expected(
 
     The configuration says how many episodes. A prompt is taken to be as long as the first one, with
     a full window of steps, and to list as many actions. Replies that have to be asked for again
-    come on top.
+    come on top. Where the world reads more actions than it lists, the model writes some first, and
+    these are listed.
     """
-    shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(first.actions))
+    proposes = first.reader is not None and configuration.scores not in _DRAWING
+    listed = _longest_list(configuration) if proposes else first.actions
+    shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(listed))
     asked = shown + 150 + configuration.window * _TURN_TOKENS
     episodes = count("episodes", configuration.episodes, least=1)
     steps = episodes * configuration.steps
     total = estimate([], access.prices)
     for served in called(configuration):
         if served.mark:  # the judge
-            read = configuration.steps * (shown + _TURN_TOKENS)
+            read = configuration.steps * (min(shown, LONGEST // 4) + _TURN_TOKENS)
             written = configuration.steps * _JUDGED_TOKENS
             loads = [Load(served.name, episodes, read, written)]
         else:
-            calls, output = _calls_per_step(configuration, first)
+            calls, output = _calls_per_step(configuration, len(listed))
             loads = [Load(served.name, steps * calls, asked, output)]
+            if proposes:
+                read = asked + (0 if first.image is None else _IMAGE_TOKENS)
+                loads += [Load(served.name, steps, read, configuration.max_tokens)]
             loads += [Load(served.name, steps, asked, 300)] if configuration.summarise else []
             loads += [Load(served.name, _PROBES, 20, 16)] if configuration.scores in _PROBED else []
         total += estimate(loads, access.prices_of(served))
     return total
 
 
-def _calls_per_step(configuration: Configuration, first: Observation) -> tuple[int, int]:
-    """Return calls a step, and output tokens of one."""
+def _longest_list(configuration: Configuration) -> list[str]:
+    """Return as many actions as a list may hold that begins with a model's own."""
+    return ["x" * _ACTION] * (configuration.proposals + MOST_REMEMBERED)
+
+
+def _calls_per_step(configuration: Configuration, actions: int) -> tuple[int, int]:
+    """Return calls a step with so many actions listed, and output tokens of one."""
     if configuration.scores in ("labels", "stated"):
         return 1, configuration.max_tokens
     if configuration.scores == "sampled":
         return 1, 3 * configuration.samples
     if configuration.scores == "sequence":
-        return len(first.actions) + 1, 1  # the prompt alone as well
+        return actions + 1, 1  # the prompt alone as well
     return 1, 12
 
 

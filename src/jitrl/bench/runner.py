@@ -39,6 +39,7 @@ from jitrl.presets import describe
 from jitrl.records import Decision, Episode, Observation
 from jitrl.worlds import World
 
+_UNKNOWN = "ended early: the run was killed before it kept why"
 Gate = Callable[[int], None]
 """Called with the number of a pass before its first attempt; returns when it may begin."""
 
@@ -292,6 +293,7 @@ def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
     steps, kl = folder.unfinished, 0.0
     for step in steps:
         kl += step.decision.kl
+    early = len(steps) < configuration.steps and not steps[-1].terminated
     return Played(
         number=folder.next,
         id=steps[-1].id,
@@ -304,13 +306,10 @@ def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
         abstained=sum(step.decision.abstained for step in steps),
         seconds={},
         # of what has models, only a budget ends an episode so; an attempt is not stored then
-        stopped=task is None
-        and bool(language.called(configuration))
-        and len(steps) < configuration.steps
-        and not steps[-1].terminated,
+        stopped=early and task is None and bool(language.called(configuration)),
         unscored=sum(step.judged is None for step in stored.steps)
         if configuration.judge_model is not None
         else 0,
         task="" if task is None else task.name,
-        reason=steps[-1].reason,
+        reason=steps[-1].reason or (_UNKNOWN if early and task is not None else ""),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -12,13 +11,15 @@ from jitrl.checks import count, interval
 from jitrl.errors import BadReply, InvalidValue, ModelError, RequestRejected
 from jitrl.models import Model, Purpose, Request
 from jitrl.models.jsonreply import finished, parse
-from jitrl.prompts import Prompt, load
+from jitrl.prompts import Prompt, load, quoted
 from jitrl.records import Situation
 
 __all__ = ["ModelJudge"]
 
 log = logging.getLogger(__name__)
 
+LONGEST = 6000
+"""Characters of one observation that are shown: what a page says first, and most of it."""
 _TOO_LONG = re.compile(r"context|too (long|large|many tokens)|exceeds the maximum", re.I)
 _SCHEMA = {
     "type": "object",
@@ -217,7 +218,7 @@ class ModelJudge:
         shown = chunk.shown(len(end.turns))
         low, high = self.scale
         messages = self.prompt.render(
-            task=_line(end.task),
+            task=quoted(_task(end)),
             low=f"{low:g}",
             high=f"{high:g}",
             total=str(len(end.turns)),
@@ -276,24 +277,27 @@ class _TooLong(Exception):
         self.cut_off = cut_off
 
 
+def _task(end: Situation) -> str:
+    """Return the task in words: where the world is a suite of tasks, that of the attempt."""
+    begun = end.turns[0].before if end.turns else end.observation
+    return begun.state.get("task") or end.task
+
+
 def _before(end: Situation, t: int) -> str:
-    return _line({"before step": t, "observation": end.turns[t].before.text})
+    return quoted({"before step": t, "observation": _cut(end.turns[t].before.text)})
 
 
 def _step(end: Situation, t: int) -> str:
     turn = end.turns[t]
-    return _line({"step": t, "action": turn.action, "observation": turn.after.text})
+    wrong = {"problem": _cut(turn.after.reason)} if turn.after.reason else {}
+    return quoted(
+        {"step": t, "action": turn.action} | wrong | {"observation": _cut(turn.after.text)}
+    )
 
 
-def _line(value: object) -> str:
-    """Return JSON on one line, in which no text can look like a step of its own or end the fence.
-
-    What UTF-8 cannot hold is escaped as well.
-    """
-    written = json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-    for separator in "\x85\u2028\u2029":
-        written = written.replace(separator, f"\\u{ord(separator):04x}")
-    return written.encode(errors="backslashreplace").decode()
+def _cut(text: str) -> str:
+    left_out = len(text) - LONGEST
+    return text if left_out <= 0 else f"{text[:LONGEST]} ... ({left_out} more characters)"
 
 
 def _listed(steps: Sequence[int]) -> str:

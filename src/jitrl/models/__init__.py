@@ -32,17 +32,22 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the conversation that a model is asked to continue."""
+    """One turn of the conversation that a model is asked to continue.
+
+    images  PNG files, shown after the content of a user's turn; a model that cannot see them raises
+            RequestRejected
+    """
 
     role: Literal["system", "user", "assistant"]
     content: str
+    images: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
     """What a call is for: by this it is counted, recorded and found again.
 
-    role        "act", "judge", "summarise", "probe"
+    role        "act", "judge", "summarise", "grade", "probe"
     episode, t  number of the episode and of the step in it, from 0; None where there is none
     """
 

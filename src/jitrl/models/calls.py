@@ -70,8 +70,13 @@ def tokenizing(text: str) -> Call:
     return Call("tokenize", Purpose(role=""), {"text": text})
 
 
-def _messages(messages: Sequence[Message]) -> list[list[str]]:
-    return [[message.role, message.content] for message in messages]
+def _messages(messages: Sequence[Message]) -> list[list[object]]:
+    return [[message.role, message.content, *_digests(message.images)] for message in messages]
+
+
+def _digests(images: Sequence[bytes]) -> list[list[str]]:
+    """Return the SHA-256 of each image, as one list; nothing at all for none."""
+    return [[hashlib.sha256(image).hexdigest() for image in images]] if images else []
 
 
 def write_reply(reply: Reply) -> dict[str, object]:

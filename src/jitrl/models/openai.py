@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import time
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -166,6 +167,10 @@ class OpenAIModel:
         """
         if not continuations:
             return SequenceScores((), Usage(), self.name)
+        if any(message.images for message in messages):
+            raise RequestRejected(
+                f"{self.name} scores texts alone: use --scores labels, or leave the screenshot out"
+            )
         prompt = "\n\n".join(message.content for message in messages)
         prompt = prompt if prompt.endswith("\n") else prompt + "\n"
         texts = [prompt, *(prompt + continuation + self.end for continuation in continuations)]
@@ -247,7 +252,7 @@ class OpenAIModel:
     def _body(self, request: Request) -> dict[str, object]:
         body: dict[str, object] = {
             "model": self._model,
-            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "messages": [_turn(message) for message in request.messages],
             self._limit: request.max_tokens,
         }
         if request.temperature or self._coolest:
@@ -331,6 +336,16 @@ class _Tokenizer:
     text: str
     extra: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
     front: tuple[int, ...] = ()
+
+
+def _turn(message: Message) -> dict[str, object]:
+    """Return a message as the protocol has it; images as parts beside the text."""
+    if not message.images:
+        return {"role": message.role, "content": message.content}
+    shown = [f"data:image/png;base64,{b64encode(image).decode()}" for image in message.images]
+    parts: list[dict[str, object]] = [{"type": "text", "text": message.content}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in shown]
+    return {"role": message.role, "content": parts}
 
 
 def _part(request: Request, done: int, n: int) -> Request:

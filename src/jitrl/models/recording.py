@@ -1,7 +1,8 @@
 """Calls of a model recorded to a file, and replayed from it bit for bit, without a network.
 
 The file is a line that names the model, then a line per call: what was asked, for what purpose,
-what was replied, or how it failed. Nothing else is in it: no key, no header, no address. Equal
+what was replied, or how it failed. Nothing else is in it: no key, no header, no address; of an
+image that was shown its SHA-256. Equal
 requests for the same purpose are told apart by the order in which they were issued. Every line
 carries a check sum, so that a recording is replayed as it was or not at all.
 

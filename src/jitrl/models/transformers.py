@@ -202,6 +202,8 @@ class TransformersModel:
         """Return the text that the model continues, without what the tokenizer puts before it."""
         if not messages:
             raise InvalidValue("messages", messages, "must hold at least one message")
+        if any(message.images for message in messages):
+            raise RequestRejected(f"{self.name} reads texts alone: leave the screenshot out")
         if self.tokenizer.chat_template is None:
             return "\n\n".join(message.content for message in messages)
         from jinja2 import TemplateError

@@ -29,6 +29,8 @@ _LOG = logging.getLogger("jitrl.models")
 _FIRST, _LONGEST = 1.0, 60.0  # seconds: the first wait; no wait is longer, whatever a server says
 _AGAIN = frozenset({408, 409, 429})
 _CONTEXT = re.compile(r"context.{0,9}(length|window|size)|maximum context|too many tokens", re.I)
+# llama.cpp says that it sees no images with status 500: no other attempt will do
+_BLIND = re.compile(r"image_url|images?\b.{0,20}not support|mmproj|multimodal", re.I)
 _SAID = 240
 _YEAR = 3e7
 _T = TypeVar("_T")
@@ -202,7 +204,7 @@ class Transport:
     def _refused(self, status: int, text: str, headers: Mapping[str, str]) -> _Failure:
         said, code, param = _said(text)
         said = self._clean(said)
-        if status in _AGAIN or status >= 500:
+        if (status in _AGAIN or status >= 500) and not _BLIND.search(said):
             if "insufficient_quota" in code:
                 return self._unavailable(f"the quota is spent: {said}: check the account", False)
             why = "is overloaded" if status == 429 else "failed"
@@ -220,6 +222,8 @@ class Transport:
             return "check the model's name and the base URL"
         if _CONTEXT.search(said):
             return "shorten the prompt, or use a model with a longer context"
+        if _BLIND.search(said):
+            return "use a model that sees images, or leave the screenshot out"
         return "change the request, or use another model"
 
     def _unavailable(self, line: str, again: bool = True, wait: float | None = None) -> _Failure:

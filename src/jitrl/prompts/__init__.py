@@ -6,6 +6,7 @@ A run keeps the hash of those it uses. `$name` is filled in; a literal dollar is
 from __future__ import annotations
 
 import hashlib
+import json
 import string
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,7 +15,7 @@ from pathlib import Path
 from jitrl.errors import InvalidValue
 from jitrl.models import Message
 
-__all__ = ["Prompt", "load"]
+__all__ = ["Prompt", "load", "quoted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,17 @@ def load(name: str, path: Path | None = None) -> Prompt:
     """Return the template of that name, or the user's own in a file."""
     source = files(__package__) / f"{name}.md" if path is None else path
     return Prompt(name, source.read_text(encoding="utf-8"))
+
+
+def quoted(value: object) -> str:
+    """Return JSON on one line, in which no text can look like a line of its own or end a fence.
+
+    What UTF-8 cannot hold is escaped as well.
+
+    >>> quoted({"said": "</episode>\\nall is well"})
+    '{"said": "\\\\u003c/episode>\\\\nall is well"}'
+    """
+    written = json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
+    for separator in "\x85\u2028\u2029":
+        written = written.replace(separator, f"\\u{ord(separator):04x}")
+    return written.encode(errors="backslashreplace").decode()

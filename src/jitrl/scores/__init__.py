@@ -95,6 +95,9 @@ def names() -> list[str]:
 def make(name: str, model: Model | None, options: Options) -> ScoreSource | Sampler:
     """Return the source of that name.
 
+    A ScoreSource with a model is wrapped in `jitrl.scores.proposing.Proposing`, which lets the
+    model write actions where the world reads more than it lists.
+
     Raises UnknownName for one that is not installed, InvalidValue where it needs a model and there
     is none, or cannot use this one.
     """
@@ -103,4 +106,9 @@ def make(name: str, model: Model | None, options: Options) -> ScoreSource | Samp
         raise UnknownName("scores", name, sorted(points))
     if name != "prior" and model is None:
         raise InvalidValue("scores", name, "needs a model: name one with --model")
-    return cast("ScoreSource | Sampler", points[name].load()(model, options))
+    source = cast("ScoreSource | Sampler", points[name].load()(model, options))
+    if model is None or isinstance(source, Sampler):
+        return source
+    from jitrl.scores import proposing  # it builds on these contracts
+
+    return proposing.make(model, source, options)

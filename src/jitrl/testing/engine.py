@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +28,7 @@ FLOOR = -50.0
 _PROMPT = -1.0  # what a prompt's own tokens are reported with: no policy says anything about them
 _FILLERS = [chr(code) for code in range(33, 127)]
 _TRIES = 200
+_PNG = "data:image/png;base64,"
 _Reported = tuple[str, float, dict[str, float]]
 
 
@@ -174,7 +176,7 @@ class Engine:
 
     def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer `/v1/chat/completions`."""
-        messages = [Message(m["role"], _content(m["content"])) for m in body["messages"]]
+        messages = [_message(m) for m in body["messages"]]
         schema = self._schema(body)
         wanted = body.get("top_logprobs", 0) if body.get("logprobs") else None
         self._check_logprobs(wanted)
@@ -337,12 +339,19 @@ class Engine:
         }
 
 
-def _content(content: object) -> str:
+def _message(given: Mapping[str, Any]) -> Message:
+    """Return a message of the protocol: its text, and the images among its parts."""
+    content = given["content"]
     if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content)
-    raise Refusal(400, "messages: content must be a text", param="messages")
+        return Message(given["role"], content)
+    if not isinstance(content, list):
+        raise Refusal(400, "messages: content must be a text or parts", param="messages")
+    text = "".join(part["text"] for part in content if part["type"] == "text")
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    if not all(url.startswith(_PNG) for url in urls):
+        raise Refusal(400, "messages: an image must be a PNG in a data URL", param="messages")
+    images = tuple(b64decode(url.removeprefix(_PNG)) for url in urls)
+    return Message(given["role"], text, images)
 
 
 def _last_line(tokens: Sequence[str]) -> tuple[str, list[str]]:

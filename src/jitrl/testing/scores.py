@@ -26,11 +26,14 @@ from jitrl.records import (
 )
 from jitrl.scores import Sampled, Sampler, ScoreSource
 from jitrl.seeds import generator
+from jitrl.testing.pages import Page
 
 __all__ = ["check_scores"]
 
 _ACTIONS = ("go north", "go south", "take the key", "wait")
 _NOWHERE = "polish the seventh moon"  # remembered, and possible in no situation of this kit
+_PAGE = Page({"7": ("button", "Send"), "12": ("textbox", "Name"), "31": ("link", "Help")})
+_UNLISTED = 'fill(textbox("Name"), "hello")'  # possible on that page
 _EPS = 1e-6  # of probabilities
 _LEAST, _RATIO_EPS = 1e-3, 1e-3  # of their logarithms, from so much on: models are float32
 
@@ -47,14 +50,16 @@ def check_scores(
 
     actions     at least two, that the situations offer: those which the model behind it can answer
     repeatable  the model answers equal requests alike: then equal generators must give equal
-                scores, of two sources, and what is remembered must not change the candidates
+                scores, of two sources, and what is remembered must not change the candidates,
+                unless the world reads more than it lists: there it is listed
     seed        of the generators
     close       awaited at the end in the same event loop, whatever the outcome: `model.close`
 
     A `Sampler` is given modulations with the actions known or unknown, with and without a budget,
-    and must keep to the closed form. What no reply shows, such as what stands in a prompt, is not
-    checked. Raises AssertionError that names what is violated, InvalidValue for a wrong argument,
-    and whatever the source itself raises.
+    and must keep to the closed form. A `ScoreSource` is also asked on a page that reads more
+    actions than it lists (`jitrl.testing.pages`). What no reply shows, such as what stands in a
+    prompt, is not checked. Raises AssertionError that names what is violated, InvalidValue for a
+    wrong argument, and whatever the source itself raises.
     """
     if len(actions) < 2 or len(set(actions)) < len(actions) or _NOWHERE in actions:
         raise InvalidValue("actions", actions, "must be at least two, all different")
@@ -69,10 +74,15 @@ async def _check(
     close: Callable[[], Awaitable[object]] | None,
 ) -> None:
     try:
-        for number, situation in enumerate(_situations(actions)):
+        situations = [*_situations(actions), _on_a_page()]
+        if isinstance(make(), Sampler):
+            situations.pop()  # what it draws on a page, nobody has read
+        for number, situation in enumerate(situations):
             source, twin = make(), make()
             rngs = [generator(seed, number, "check_scores") for _ in range(3)]
-            where = f"with {len(situation.turns)} steps and {len(situation.observation.actions)} "
+            page = "" if situation.observation.reader is None else "on a page "
+            many = len(situation.observation.actions)
+            where = f"{page}with {len(situation.turns)} steps and {many} "
             if isinstance(source, Sampler):
                 other = twin if repeatable and isinstance(twin, Sampler) else None
                 await _check_sampler(source, other, situation, rngs, f"sample, {where}actions")
@@ -118,6 +128,22 @@ def _situations(actions: tuple[str, ...]) -> list[Situation]:
     return result
 
 
+def _on_a_page() -> Situation:
+    """Return the second step on a page; what failed in the first was remembered from elsewhere."""
+    state = State(url="/form", history="", task='Write "hello" into the form and send it.')
+    first = Observation(state, _PAGE.text, _PAGE.clicks, reader=_PAGE)
+    failed = 'click(button("Cancel"))'
+    now = replace(first, reason="There is no button of that name.")
+    remembered = (failed, _UNLISTED, _PAGE.clicks[-1], _NOWHERE)
+    return Situation("a form", 4, 1, now, (Turn(first, failed, now),), remembered)
+
+
+def _executable(situation: Situation, action: str) -> bool:
+    reader = situation.observation.reader
+    listed = action in situation.observation.actions
+    return listed or (reader is not None and reader.executable(action))
+
+
 # --- sources ----------------------------------------------------------------------------------
 
 
@@ -139,7 +165,7 @@ async def _check_source(
     empty = replace(situation, remembered=())
     unaided = await (twin or source).propose(empty, rngs[2])
     _check_scores(unaided, empty, f"{where}, nothing remembered")
-    if twin is not None:
+    if twin is not None and situation.observation.reader is None:
         _require(
             unaided.candidates == scores.candidates,
             f"{where}: what is remembered must not change the candidates, they are "
@@ -165,12 +191,18 @@ def _check_scores(scores: Scores, situation: Situation, where: str) -> None:
             f"{where}: log-probabilities must be finite, it is {candidate!r}",
         )
     proposed = [candidate.action for candidate in scores.candidates]
+    if situation.observation.reader is not None:
+        elsewhere = [action for action in proposed if not _executable(situation, action)]
+        _require(
+            not elsewhere,
+            f"{where}: only what can be executed here may be a candidate, not {elsewhere!r}",
+        )
     _require(
         len(set(proposed)) == len(proposed),
         f"{where}: no action may be a candidate twice, they are {proposed!r}",
     )
     _check_remembered(scores.remembered, proposed, situation, where)
-    left = set(situation.remembered) & set(situation.observation.actions) - set(proposed)
+    left = {a for a in situation.remembered if _executable(situation, a) and a not in proposed}
     _require(
         left.issuperset(scores.unscored) and not {*(scores.remembered or ())} & {*scores.unscored},
         f"{where}: unscored may hold only remembered actions that can be executed here and have "
@@ -195,7 +227,7 @@ def _check_remembered(
             f"{where}: remembered may hold only what was asked for, it holds {action!r}",
         )
         _require(
-            action in situation.observation.actions,
+            _executable(situation, action),
             f"{where}: remembered may hold only what can be executed here, it holds {action!r}",
         )
         _require(

@@ -121,7 +121,7 @@ def test_what_a_run_asked_with_is_kept_by_hash_and_prompts_hold_nothing_remember
 ) -> None:
     opener = Opener(says)
     run = corridor(tmp_path / "run", Access(opener=opener), scores="stated", overrides=LEARNING)
-    assert run.manifest.prompts.keys() == {"agent", "label", "action"}
+    assert run.manifest.prompts.keys() == {"agent", "label", "action", "web"}
     first = [request for request in opener.requests if request.purpose.t == 0]
     assert len({request.messages[-1].content.partition("score of")[0] for request in first}) == 1
 

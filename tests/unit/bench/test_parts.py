@@ -37,6 +37,7 @@ from jitrl.worlds import World
 
 ORDERS = ["tasks", "passes"]
 ATTEMPTS = 4
+CLOSED: dict[str, object] = {"options": {"closed": True}}  # for a model that chooses from a list
 
 
 def what(**choices: object) -> Configuration:
@@ -276,7 +277,7 @@ def test_ctrl_c_ends_the_processes_and_says_what_is_kept(tmp_path: Path) -> None
 def test_a_report_and_the_table_of_calls_take_the_parts_as_one_run(tmp_path: Path) -> None:
     path = tmp_path / "run"
     access = Access(opener=Opener(says))
-    model = {"model": "openai/scripted", "scores": "stated", "order": "passes"}
+    model = {"model": "openai/scripted", "scores": "stated", "order": "passes", **CLOSED}
     found = play(path, access=access, **model)
     check_whole(found, path)
     _, rows = usage_rows(found)
@@ -289,7 +290,7 @@ def test_a_report_and_the_table_of_calls_take_the_parts_as_one_run(tmp_path: Pat
 def test_a_run_in_parts_can_be_judged_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "run"
     model = {"model": "openai/scripted", "judge_model": "openai/judge", "credit": "judged"}
-    few = {"scores": "stated", "world": "locks:2", "workers": 2, "attempts": 1}
+    few = {"scores": "stated", "world": "locks:2", "workers": 2, "attempts": 1, **CLOSED}
     found = play(path, access=Access(opener=Opener(silent_judge)), **model, **few)
     assert unscored(found) == 2
     done = judge_run(path, Access(opener=Opener(says)))
@@ -300,7 +301,7 @@ def test_a_run_in_parts_can_be_judged_afterwards(tmp_path: Path) -> None:
 
 def test_a_budget_is_shared_out_and_may_be_raised(tmp_path: Path) -> None:
     path, opener = tmp_path / "run", Opener(says)
-    model = {"model": "openai/scripted", "scores": "stated", "world": "locks:5"}
+    model = {"model": "openai/scripted", "scores": "stated", "world": "locks:5", **CLOSED}
     with pytest.raises(RunError, match=r"budget spent: .* of 1,000 tokens.*--budget-tokens"):
         play(path, access=Access(budget=Budget(tokens=3_000), opener=opener), **model)
     assert 0 < len(read(path).episodes) < 20

@@ -23,6 +23,7 @@ from jitrl.bench.statistics import groups
 from jitrl.errors import BadRun, BudgetSpent, InvalidValue, RunError
 from jitrl.learner import Learner
 from jitrl.memory import SqliteMemory
+from jitrl.models import Request
 from jitrl.models.budget import Budget
 from jitrl.scores.prior import UniformPrior
 from jitrl.testing import check_world
@@ -214,7 +215,8 @@ def test_a_complete_run_is_continued_without_doing_anything(tmp_path: Path) -> N
 
 
 def test_an_attempt_that_the_budget_ends_has_no_verdict_and_is_made_again(tmp_path: Path) -> None:
-    choices = {"world": "locks:3", "attempts": 3, "episodes": None, "options": {"hard": True}}
+    options = {"hard": True, "closed": True}
+    choices = {"world": "locks:3", "attempts": 3, "episodes": None, "options": options}
     opener = Opener(says)
     corridor(tmp_path / "whole", Access(opener=opener), **choices)
     tokens = ledger_of(tmp_path / "whole").total.tokens
@@ -265,3 +267,29 @@ def test_a_task_that_is_not_there_is_refused(tmp_path: Path) -> None:
     world = make("corridor:3")
     with pytest.raises(InvalidValue, match="has no tasks"):
         asyncio.run(play_one(world, Learner(), UniformPrior(), steps=2, number=0, task="w:1"))
+
+
+def test_a_model_that_answers_nothing_usable_fails_the_attempt_and_not_the_run(
+    tmp_path: Path,
+) -> None:
+    """What it cannot help ends the run as ever, and is no failure: see the budget above."""
+
+    def now_and_then(request: Request) -> str:
+        return "mumble" if request.purpose.t == 1 else says(request)
+
+    options = {"hard": True, "closed": True}
+    choices = {"world": "locks:2", "attempts": 4, "episodes": None, "options": options}
+    path = tmp_path / "run"
+    found = corridor(path, Access(opener=Opener(now_and_then)), **choices)
+    assert len(found.episodes) == 8
+    bad = [one for one in found.episodes if one.reason]
+    assert bad
+    assert {(one.steps, one.success, one.stopped) for one in bad} == {(1, False, False)}
+    assert all(one.reason.startswith("bad reply: ") for one in bad)
+    assert {one.id for one in bad} < set(stored(path / "memory.db"))
+    choices |= {"episodes": bad[0].number + 1}  # the same, killed before the line of the last
+    corridor(tmp_path / "cut", Access(opener=Opener(now_and_then)), **choices)
+    drop_lines(tmp_path / "cut" / "episodes.jsonl", 1)
+    again = corridor(tmp_path / "cut", Access(opener=Opener(says)), resume=True, **choices)
+    assert (again.episodes[-1].number, again.episodes[-1].steps) == (bad[0].number, 1)
+    assert again.episodes[-1].reason.startswith("ended early")

@@ -115,4 +115,5 @@ def test_the_number_of_samples_is_checked(n) -> None:
 
 def test_it_is_found_by_name() -> None:
     model = ScriptedModel([])
-    assert make("sampled", model, Options(samples=7, window=2)) == Frequencies(model, 7, 2)
+    made = make("sampled", model, Options(samples=7, window=2))
+    assert made.source == Frequencies(model, 7, 2)

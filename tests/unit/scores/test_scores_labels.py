@@ -379,7 +379,7 @@ def test_the_three_forms_are_found_by_name() -> None:
     model = ScriptedModel([])
     options = Options(proposals=4, window=3, top_logprobs=5, max_tokens=99)
     labels, direct, biased = (
-        make(name, model, options) for name in ("labels", "labels-direct", "labels-biased")
+        make(name, model, options).source for name in ("labels", "labels-direct", "labels-biased")
     )
     assert labels == Labels(model, 4, top_logprobs=5, window=3, max_tokens=99)
     assert direct == replace(labels, direct=True)

@@ -135,4 +135,4 @@ def test_what_is_remembered_is_not_in_the_prompt() -> None:
 
 def test_it_is_found_by_name() -> None:
     model = ScriptedModel([])
-    assert make("sequence", model, Options(window=2)) == Sequences(model, 2)
+    assert make("sequence", model, Options(window=2)).source == Sequences(model, 2)

@@ -132,4 +132,4 @@ def test_no_action_is_refused_before_a_call_is_made() -> None:
 def test_it_is_found_by_name() -> None:
     model = ScriptedModel([])
     made = make("stated", model, Options(proposals=2, window=4, max_tokens=77))
-    assert made == Stated(model, 2, 4, max_tokens=77)
+    assert made.source == Stated(model, 2, 4, max_tokens=77)

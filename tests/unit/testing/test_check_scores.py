@@ -23,11 +23,13 @@ from jitrl.scores.biased import Biased
 from jitrl.scores.frequencies import Frequencies
 from jitrl.scores.labels import Labels
 from jitrl.scores.prior import UniformPrior
+from jitrl.scores.proposing import Proposing
 from jitrl.scores.sequences import Sequences
 from jitrl.scores.stated import Stated
 from jitrl.testing import Choosing, ScriptedServer, check_scores
 
 NOWHERE = "polish the seventh moon"
+Script = Callable[[Request], str | Completion]
 Change = Callable[[Scores, Situation], Scores]
 
 
@@ -92,6 +94,18 @@ DEFECTS: dict[str, tuple[Change, str]] = {
         lambda s, w: replace(s, remembered=dict.fromkeys(s.remembered, -math.inf)),
         "finite",
     ),
+    "elsewhere on a page": (
+        lambda s, w: first(s, action='click(button("Cancel"))') if w.observation.reader else s,
+        "on a page .*only what can be executed here may be a candidate",
+    ),
+    "unscored elsewhere on a page": (
+        lambda s, w: replace(s, unscored=w.remembered[:1]) if w.observation.reader else s,
+        "on a page .*unscored may hold only",
+    ),
+    "remembered elsewhere on a page": (
+        lambda s, w: more(s, dict.fromkeys(w.remembered[:1], -1.0)) if w.observation.reader else s,
+        "on a page .*only what can be executed",
+    ),
     "an unknown guarantee": (lambda s, w: replace(s, guarantee="solid"), "guarantee must be one"),
     "a negative rest": (lambda s, w: replace(s, outside=-0.1), "outside must be a probability"),
     "a rest above 1": (lambda s, w: replace(s, outside=1.1), "outside must be a probability"),
@@ -117,7 +131,7 @@ def test_a_defective_source_is_found_out(defect: str) -> None:
     change, says = DEFECTS[defect]
     with pytest.raises(AssertionError, match=says) as caught:
         check_scores(lambda: Table(change))
-    assert "propose, with " in str(caught.value)
+    assert re.match("propose, (on a page )?with ", str(caught.value))
 
 
 @pytest.mark.parametrize("defect", ["memory in the prompt", "chance of its own"])
@@ -249,10 +263,30 @@ def told(*texts: str) -> Completion:
     return Completion("".join(texts), tokens=tuple(Token(t, -1.0, top | {t: -1.0}) for t in texts))
 
 
+def writing(source: Callable[[ScriptedModel], ScoreSource], say: Script) -> Proposing:
+    """The source behind proposals, of a model that writes three actions of the kit's page."""
+    actions = ['click("7")', 'fill("12", "hello")', 'click("31")']
+    answer = json.dumps({"candidates": [{"reason": "", "action": action} for action in actions]})
+
+    def script(request: Request) -> str | Completion:
+        asked = "most promising actions to take now" in request.messages[1].content
+        return Completion(answer, tokens=()) if asked else say(request)
+
+    model = ScriptedModel(script, logprobs=lambda text: -1.0 - len(text))
+    return Proposing(model, source(model))
+
+
 SHIPPED: dict[str, Callable[[], object]] = {
     "prior": UniformPrior,
     "labels": lambda: Labels(ScriptedModel(named)),
     "labels-direct": lambda: Labels(ScriptedModel(lambda request: told("A")), direct=True),
+    "proposals, labels": lambda: writing(Labels, named),
+    "proposals, labels-direct": lambda: writing(
+        lambda model: Labels(model, direct=True), lambda request: told("A")
+    ),
+    "proposals, stated": lambda: writing(Stated, named),
+    "proposals, sampled": lambda: writing(Frequencies, lambda request: "A"),
+    "proposals, sequence": lambda: writing(Sequences, named),
     "stated": lambda: Stated(ScriptedModel(named)),
     "sampled": lambda: Frequencies(ScriptedModel(lambda request: "A"), n=6),
     "sequence": lambda: Sequences(ScriptedModel([], logprobs=lambda text: -1.0 - len(text))),
@@ -306,6 +340,9 @@ def test_the_situations_are_of_the_actions_given_and_grow() -> None:
         return scores
 
     check_scores(lambda: Table(note), actions=("up", "down", "in"))
+    pages = [situation for situation in seen if situation.observation.reader is not None]
+    seen = [situation for situation in seen if situation.observation.reader is None]
+    assert {len(situation.turns) for situation in pages} == {1}
     assert {len(situation.observation.actions) for situation in seen} == {1, 2, 3}
     assert {len(situation.turns) for situation in seen} == {0, 1, 2, 3}
     assert all({t.action for t in situation.turns} <= {"up", "down", "in"} for situation in seen)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-__all__ = ["normalised", "site_of"]
+__all__ = ["normalised", "on_site", "site_of"]
+
+_PORTS = {"http": "80", "https": "443"}
 
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-.]\d{1,2}[-.]\d{4}")
@@ -28,16 +30,17 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "<invalid address>"
-    label = site_of(url, sites)
+    site = on_site(url, sites)
     path = parts.path
-    if label is not None:
-        path = path[len(urlsplit(sites[label]).path.rstrip("/")) :]
+    if site is not None:
+        label, rest = site
+        path = re.split("[?#]", rest, maxsplit=1)[0]
     elif parts.scheme == "file":
         label, path = "file", "/" + path.rpartition("/")[2]  # of this machine only the page
     elif not parts.netloc:
         return url.partition("?")[0][:80]  # about:blank, data: ...
     else:
-        label = parts.netloc
+        label = _host(parts)
     names = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
     query = f"?{'&'.join(names)}" if names else ""
     route = ""
@@ -48,13 +51,39 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
 
 def site_of(url: str, sites: Mapping[str, str]) -> str | None:
     """Return the label of the site that an address is on: the one with the longest match."""
+    found = on_site(url, sites)
+    return None if found is None else found[0]
+
+
+def on_site(url: str, sites: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the label of the site that an address is on, and what follows the site's address."""
+    plain = _plain(url)
     best: tuple[int, str] | None = None
     for label, address in sites.items():
-        base = address.rstrip("/")
-        begins = base and (url == base or url.startswith((base + "/", base + "?", base + "#")))
+        base = _plain(address).rstrip("/")
+        begins = base and (plain == base or plain.startswith((base + "/", base + "?", base + "#")))
         if begins and (best is None or len(base) > best[0]):
             best = (len(base), label)
-    return None if best is None else best[1]
+    return None if best is None else (best[1], plain[best[0] :])
+
+
+def _plain(url: str) -> str:
+    """Return an address as browsers write it: scheme and host small, no port that goes without
+    saying, no name and password; "" for what is none.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return ""
+    if not parts.netloc:
+        return parts.geturl()
+    return parts._replace(netloc=_host(parts)).geturl()
+
+
+def _host(parts: SplitResult) -> str:
+    host = parts.netloc.rpartition("@")[2].lower()
+    name, _, port = host.rpartition(":")
+    return name if name and port in ("", _PORTS.get(parts.scheme)) else host
 
 
 def _path(path: str) -> str:
@@ -62,6 +91,7 @@ def _path(path: str) -> str:
 
 
 def _segment(segment: str) -> str:
+    segment = segment.partition(";")[0]  # of ";jsessionid=..." nothing is kept
     if _UUID.fullmatch(segment) or _NUMBER.fullmatch(segment):
         return "<id>"
     if _DATE.fullmatch(segment):

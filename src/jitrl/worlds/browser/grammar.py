@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jitrl.errors import InvalidValue
-from jitrl.worlds.browser.address import site_of
+from jitrl.worlds.browser.address import on_site
 from jitrl.worlds.browser.language import (
     ACTIONS,
     Action,
@@ -95,6 +95,10 @@ class Grammar:
             return False
         return True
 
+    def written(self, action: str) -> str:
+        """Return a remembered action with the ids of this page: its `call`."""
+        return self.call(action)
+
     def call(self, action: str) -> str:
         """Return the call of BrowserGym that executes a remembered action on this page.
 
@@ -136,10 +140,10 @@ class Grammar:
 
     def _text(self, action: str, parameter: str, literal: str) -> Text:
         if parameter == "url":
-            label = site_of(literal, self.sites)
-            if label is None:
-                return Text((literal,))
-            rest = literal[len(self.sites[label].rstrip("/")) :]
+            site = on_site(literal, self.sites)
+            if site is None:
+                return self.slots.typed(literal)
+            label, rest = site
             return joined(Lookup("site", label), *self.slots.named(rest).parts)
         if action == "send_msg_to_user":
             beside = [label for label, told in self.page.pairs.items() if told == literal]
@@ -202,8 +206,8 @@ class Grammar:
             raise InvalidValue("action", action, "may only go to http and https addresses")
         if parsed.name == "tab_focus" and values[0] not in range(len(self.page.tabs)):
             raise InvalidValue("action", action, f"has tabs 0 to {len(self.page.tabs) - 1} only")
-        if parsed.name == "noop" and parsed.named.get("wait_ms", 0) > 10_000:  # type: ignore[operator]
-            raise InvalidValue("action", action, "may wait for 10000 ms at most")
+        if parsed.name == "noop" and not 0 <= parsed.named.get("wait_ms", 0) <= 10_000:  # type: ignore[operator]
+            raise InvalidValue("action", action, "may wait for 0 to 10000 ms")
 
 
 def _scheme(url: str) -> str:

@@ -14,17 +14,21 @@ import importlib
 import io
 import json
 import os
+import select
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.page import pack, read_tree
+from jitrl.worlds.browser.process import Grader, end_group
 
 _TITLE = 200
+_CLOSING = 5.0  # seconds that a browser may take to close
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,15 @@ class Settings:
 class Host:
     """Plays tasks in a browser of its own, a new one for each."""
 
-    def __init__(self, settings: Settings) -> None:
+    process: int | None = None
+    """Of the browser."""
+
+    def __init__(self, settings: Settings, grader: Grader | None) -> None:
         self._settings = settings
         module = importlib.import_module(settings.module)
         self._benchmark = cast(Benchmark, module.benchmark(settings.which, **settings.options))
+        if grader is not None and hasattr(self._benchmark, "grader"):
+            self._benchmark.grader = grader
         self._env: Any = None
         self._notes: list[str] = []
         self._judged = False
@@ -78,9 +87,10 @@ class Host:
         shown, _ = self._env.reset(seed=seed)
         self._notes = []
         self._watch()
+        self.process = self._env.process()
         return self._told(shown, 0.0, False, started) | {
             "goal": str(shown["goal"]),
-            "process": self._env.process(),
+            "process": self.process,
         }
 
     def step(self, call: str) -> dict[str, Any]:
@@ -164,36 +174,44 @@ def _png(pixels: Any) -> bytes:
     return written.getvalue()
 
 
-def serve(asked: TextIO, answers: TextIO) -> None:
-    """Answer until there is nothing more to answer."""
-    host: Host | None = None
-    for line in asked:
-        request = json.loads(line)
-        try:
-            match request.pop("do"):
-                case "open":
-                    host = Host(Settings(**request))
-                    answer: dict[str, Any] = {}
-                case "reset":
-                    answer = _of(host).reset(**request)
-                case "step":
-                    answer = _of(host).step(**request)
-                case "verdict":
-                    answer = _of(host).verdict()
-                case other:
-                    answer = {"gone": f"no such request: {other!r}"}
-        except Exception as error:  # noqa: BLE001 - told to the process that asked
-            answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-    if host is not None:
-        host.close()
+class Server:
+    """Answers requests, a line each, until there are no more."""
 
+    def __init__(self, asked: TextIO, answers: TextIO) -> None:
+        self._asked, self._answers = asked, answers
+        self.host: Host | None = None
 
-def _of(host: Host | None) -> Host:
-    if host is None:
-        raise RuntimeError("nothing is open yet")
-    return host
+    def serve(self) -> None:
+        """Answer; then close the browser."""
+        while line := self._asked.readline():
+            try:
+                answer = self._answer(json.loads(line))
+            except Exception as error:  # noqa: BLE001 - told to the process that asked
+                answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
+            self._tell(answer)
+        if self.host is not None:
+            self.host.close()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        do = request.pop("do")
+        if do == "open":
+            grader = self._grade if request["grades"] else None
+            self.host = Host(Settings(**request["settings"]), grader)
+            return {}
+        if self.host is None:
+            raise RuntimeError("nothing is open yet")
+        if do == "reset":
+            return self.host.reset(**request)
+        return self.host.step(**request) if do == "step" else self.host.verdict()
+
+    def _grade(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Ask the process that asked us, whose models we do not know."""
+        self._tell({"ask": [dict(message) for message in messages]})
+        return str(json.loads(self._asked.readline())["reply"])
+
+    def _tell(self, answer: Mapping[str, Any]) -> None:
+        self._answers.write(json.dumps(answer) + "\n")
+        self._answers.flush()
 
 
 def _first_line(text: str) -> str:
@@ -201,11 +219,23 @@ def _first_line(text: str) -> str:
 
 
 def main() -> None:
-    """Serve the process that started this one."""
+    """Serve the process that started this one, and end with it."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever is printed goes where errors go
-    asked = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8")
-    serve(asked, answers)
+    server = Server(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), answers)
+    threading.Thread(target=_end_alone, args=(server,), daemon=True).start()
+    server.serve()
+
+
+def _end_alone(server: Server) -> None:
+    """End this process, whatever a page does, when the one that started it is gone."""
+    gone = select.poll()
+    gone.register(0, 0)  # only that the other end is closed
+    gone.poll()
+    time.sleep(_CLOSING)  # so long it may close the browser by itself
+    if server.host is not None and server.host.process is not None:
+        end_group(server.host.process)
+    os._exit(1)
 
 
 if __name__ == "__main__":

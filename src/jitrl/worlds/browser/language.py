@@ -22,16 +22,27 @@ from __future__ import annotations
 
 import ast
 import json
+import keyword
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from jitrl.errors import InvalidValue
 
-__all__ = ["ACTIONS", "Action", "Lookup", "Target", "Text", "parse", "write"]
+__all__ = ["ACTIONS", "Action", "Lookup", "Target", "Text", "as_role", "parse", "write"]
 
 _LONGEST = 20_000  # characters of an action
 _LOOKUPS = ("task", "beside", "site")
+_ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_STRING = re.compile(  # one that is not closed goes to the end
+    r"""(?P<prefix>(?<!\w)\w{0,3})(?P<quote>\"{3}|'{3}|"|')"""
+    r"""(?P<inner>(?:\\.|(?!(?P=quote))[^\\])*)(?P<end>(?P=quote)|\\?\Z)""",
+    re.DOTALL,
+)
+_BACKSLASH = re.compile(r"\\([4-7][0-7]{2}|.)", re.DOTALL)
+_ESCAPES = frozenset("\n\r\\'\"abfnrtv01234567xNuU")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +89,13 @@ class Parameter:
     """Of an action: its name, what it is, and the value that need not be written."""
 
     name: str
-    kind: str  # "element", "text", "number", "texts", "flag"
+    kind: str  # "element", "text", "number", "texts" (one or several), "list" (of texts), "flag"
     optional: bool = False
+
+    @property
+    def default(self) -> Value:
+        """What is meant where an optional one is not written."""
+        return _DEFAULTS[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +117,17 @@ def _parameters(*names: str) -> tuple[Parameter, ...]:
 
 
 _MOUSE = ("x:number", "y:number")
-_CLICK = ("bid:element", "button:text?", "modifiers:texts?")
+_CLICK = ("bid:element", "button:text?", "modifiers:list?")
+_DEFAULTS: Mapping[str, Value] = {
+    "button": Text(("left",)),
+    "modifiers": [],
+    "wait_ms": 1000,
+    "enable_autocomplete_menu": False,
+}
+_CHOICES = {
+    "button": ("left", "middle", "right"),
+    "modifiers": ("Alt", "Control", "ControlOrMeta", "Meta", "Shift"),
+}
 ACTIONS: MappingProxyType[str, tuple[Parameter, ...]] = MappingProxyType(
     {
         "noop": _parameters("wait_ms:number?"),
@@ -153,8 +179,9 @@ def parse(written: str) -> Action:
     """
     if not isinstance(written, str) or len(written) > _LONGEST:
         raise InvalidValue("action", written, f"must be a text of at most {_LONGEST} characters")
+    source = _escaped(written.strip())
     try:
-        tree = ast.parse(written.strip(), mode="eval").body
+        tree = ast.parse(source, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidValue("action", written, 'must be one call such as click("12")') from error
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
@@ -162,16 +189,72 @@ def parse(written: str) -> Action:
     name = tree.func.id
     if name not in ACTIONS:
         raise InvalidValue("action", name, f"must be one of: {', '.join(ACTIONS)}")
-    return _Reader(written).action(name, tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant):
+            _check(node, written)
+    return _Reader(written, source).action(name, tree)
+
+
+def as_role(text: str) -> str:
+    """Return the role by which elements of an accessibility role are named: "doc_subtitle"."""
+    role = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    plain = _ROLE.fullmatch(role) and not keyword.iskeyword(role) and role not in _LOOKUPS
+    return role if plain else "element"
+
+
+def _escaped(source: str) -> str:
+    """Double the backslashes that escape nothing, as in "\\d": Python reads them so, but warns."""
+
+    def mended(found: re.Match[str]) -> str:
+        if "r" in found["prefix"].lower():
+            return found.group()
+        inner = _BACKSLASH.sub(
+            lambda b: b.group() if b[1] in _ESCAPES else "\\" + b.group(), found["inner"]
+        )
+        return f"{found['prefix']}{found['quote']}{inner}{found['end']}"
+
+    return _STRING.sub(mended, source) if "\\" in source else source
+
+
+def _check(node: ast.Constant, written: str) -> None:
+    """Raise InvalidValue for text that is no Unicode, or a number that is too long to be written.
+
+    A character that was escaped as two halves, the way of JSON, is made whole.
+    """
+    value = node.value
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise InvalidValue("action", written, "has too long a number in it")
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        try:
+            node.value = value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InvalidValue("action", written, "has half a character in it") from error
 
 
 class _Reader:
-    """Reads the arguments of one action."""
+    """Reads the arguments of one action; `source` is what Python's parser read."""
 
-    def __init__(self, written: str) -> None:
+    def __init__(self, written: str, source: str) -> None:
         self._written = written
+        self._source = source
 
     def action(self, name: str, call: ast.Call) -> Action:
+        given = self._given(name, call)
+        plain: list[Value] = []
+        named: dict[str, Value] = {}
+        for parameter in ACTIONS[name]:
+            if parameter.name not in given:
+                if not parameter.optional:
+                    raise self._wrong(f"lacks the argument {parameter.name!r}: {signature(name)}")
+                continue
+            value = self._value(parameter, given[parameter.name])
+            if not parameter.optional:
+                plain.append(value)
+            elif value != parameter.default:
+                named[parameter.name] = value
+        return Action(name, tuple(plain), MappingProxyType(named))
+
+    def _given(self, name: str, call: ast.Call) -> dict[str, ast.expr]:
         parameters = ACTIONS[name]
         given: dict[str, ast.expr] = {}
         if len(call.args) > len(parameters):
@@ -179,40 +262,40 @@ class _Reader:
         for parameter, node in zip(parameters, call.args, strict=False):
             given[parameter.name] = node
         known = {parameter.name for parameter in parameters}
-        for keyword in call.keywords:
-            if keyword.arg not in known or keyword.arg in given:
-                raise self._wrong(f"has an argument {keyword.arg!r} too many: {signature(name)}")
-            given[keyword.arg] = keyword.value
-        plain: list[Value] = []
-        named: dict[str, Value] = {}
-        for parameter in parameters:
-            if parameter.name not in given:
-                if not parameter.optional:
-                    raise self._wrong(f"lacks the argument {parameter.name!r}: {signature(name)}")
-                continue
-            value = self._value(parameter, given[parameter.name])
-            if parameter.optional:
-                named[parameter.name] = value
-            else:
-                plain.append(value)
-        return Action(name, tuple(plain), MappingProxyType(named))
+        for keyword_ in call.keywords:
+            if keyword_.arg not in known or keyword_.arg in given:
+                raise self._wrong(f"has an argument {keyword_.arg!r} too many: {signature(name)}")
+            given[keyword_.arg] = keyword_.value
+        return given
 
     def _value(self, parameter: Parameter, node: ast.expr) -> Value:
         if parameter.kind == "element":
             return self._target(node)
-        if parameter.kind == "text":
-            return self._text(node)
-        if parameter.kind == "texts":
-            if isinstance(node, ast.List | ast.Tuple):
-                return [self._text(part) for part in node.elts]
-            return self._text(node)
-        value = self._literal(node)
-        if parameter.kind == "flag" and isinstance(value, bool):
+        if parameter.kind in ("text", "texts", "list"):
+            value = self._texts(parameter, node)
+            if parameter.name in _CHOICES:
+                self._choice(parameter.name, value)
             return value
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if parameter.kind == "number" and number and abs(value) < 1e6:
-            return value  # type: ignore[no-any-return]
-        raise self._wrong(f"has {value!r} for {parameter.name!r}, which must be a {parameter.kind}")
+        literal = self._literal(node)
+        if parameter.kind == "flag" and isinstance(literal, bool):
+            return literal
+        number = isinstance(literal, int | float) and not isinstance(literal, bool)
+        if parameter.kind == "number" and number and abs(literal) < 1e6:
+            whole = isinstance(literal, float) and literal.is_integer()
+            return int(literal) if whole else literal
+        raise self._wrong(f"needs a {parameter.kind} for {parameter.name!r}")
+
+    def _texts(self, parameter: Parameter, node: ast.expr) -> Text | list[Text]:
+        if parameter.kind == "text" or not isinstance(node, ast.List | ast.Tuple):
+            text = self._text(node)
+            return [text] if parameter.kind == "list" else text
+        several = [self._text(part) for part in node.elts]
+        return several[0] if parameter.kind == "texts" and len(several) == 1 else several
+
+    def _choice(self, name: str, value: Text | list[Text]) -> None:
+        for text in value if isinstance(value, list) else [value]:
+            if text.literal not in _CHOICES[name]:
+                raise self._wrong(f"knows for {name!r} only: {', '.join(_CHOICES[name])}")
 
     def _literal(self, node: ast.expr) -> Any:
         try:
@@ -221,41 +304,53 @@ class _Reader:
             raise self._wrong("may only have literals, elements and lookups in it") from error
 
     def _target(self, node: ast.expr) -> Target:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str | int):
+        if isinstance(node, ast.Constant) and type(node.value) in (str, int):
             return Target("", bid=str(node.value))
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             raise self._wrong('needs an element, such as "12" or button("Submit")')
-        if node.func.id in _LOOKUPS or len(node.args) > 1:
+        role, given = node.func.id, {k.arg: k.value for k in node.keywords}
+        if as_role(role) != role or len(node.args) > 1:
             raise self._wrong("names an element by one text, its accessible name")
-        within, nth = None, None
-        for keyword in node.keywords:
-            if keyword.arg == "within":
-                within = self._target(keyword.value)
-            elif keyword.arg == "nth":
-                nth = self._nth(keyword.value)
-            else:
-                raise self._wrong(f"knows no {keyword.arg!r} of an element: within, nth")
+        if len(given) < len(node.keywords) or not given.keys() <= {"within", "nth"}:
+            raise self._wrong("knows only these of an element, once: within, nth")
         name = self._text(node.args[0]) if node.args else Text(("",))
-        return Target(node.func.id, name, within, nth)
+        within = self._target(given["within"]) if "within" in given else None
+        if within is not None and within.bid is not None:
+            raise self._wrong('names what encloses an element by its role: within=row("...")')
+        return Target(role, name, within, self._nth(given["nth"]) if "nth" in given else None)
 
     def _text(self, node: ast.expr) -> Text:
+        """Return a text; numbers are kept as they were written, 10.50 with its zero."""
+        minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+        number = node.operand if isinstance(node, ast.UnaryOp) and minus else node
+        if isinstance(number, ast.Constant) and isinstance(number.value, int | float):
+            told = ast.get_source_segment(self._source, number) or ""
+            return Text((f"-{told}" if minus else told,))
+        parts: list[str | Lookup] = []
+        stack = [node]
+        while stack:  # a sum may be nested deeper than Python's stack
+            part = stack.pop()
+            if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add):
+                stack += [part.right, part.left]
+            else:
+                parts.append(self._part(part))
+        return joined(*parts)
+
+    def _part(self, node: ast.expr) -> str | Lookup:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            return Text((node.value,))
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-            return Text((str(node.value),))
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return joined(*self._text(node.left).parts, *self._text(node.right).parts)
+            return node.value
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            kind, arguments = node.func.id, [self._literal(part) for part in node.args]
-            if kind in _LOOKUPS and len(arguments) == 1 and isinstance(arguments[0], str):
-                nth = [self._nth(k.value) for k in node.keywords if k.arg == "nth"]
-                return Text((Lookup(kind, arguments[0], *nth),))
+            kind, keys = node.func.id, [self._literal(part) for part in node.args]
+            given = [k.arg for k in node.keywords]
+            if kind in _LOOKUPS and [*map(type, keys)] == [str] and given in ([], ["nth"]):
+                nth = [self._nth(k.value) for k in node.keywords]
+                return Lookup(kind, keys[0], *nth)
         raise self._wrong("needs a text in quotes")
 
     def _nth(self, node: ast.expr) -> int:
         value = self._literal(node)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
-            raise self._wrong(f"has nth={value!r}, which must count from 1")
+            raise self._wrong("must count nth from 1")
         return value
 
     def _wrong(self, rule: str) -> InvalidValue:
@@ -293,12 +388,14 @@ def _written(value: Value) -> str:
         return " + ".join(_written_part(part) for part in value.parts)
     if isinstance(value, list):
         return f"[{', '.join(_written(part) for part in value)}]"
+    if isinstance(value, float) and value.is_integer():
+        return repr(int(value))
     return repr(value)
 
 
 def _written_target(target: Target) -> str:
     if target.bid is not None:
-        return json.dumps(target.bid)
+        return json.dumps(target.bid, ensure_ascii=False)
     parts = [] if target.name == Text(("",)) else [_written(target.name)]
     if target.within is not None:
         parts.append(f"within={_written_target(target.within)}")

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+from jitrl.worlds.browser.language import as_role
 
 __all__ = ["Node", "Page", "pack", "read_tree", "unpack"]
 
@@ -44,6 +46,8 @@ _CONTROLS = frozenset(
 EDITABLE = frozenset({"textbox", "searchbox", "spinbutton", "Date", "DateTime", "InputTime"})
 _STATES = ("checked", "disabled", "expanded", "pressed", "selected", "required", "readonly")
 _NAME = 160  # characters of a name
+_LONGEST = 2000  # characters of a text
+_FAR = 12  # elements that enclose another and may tell it, innermost first
 
 
 @dataclass(eq=False, slots=True)
@@ -65,7 +69,7 @@ class Node:
     role: str
     name: str
     depth: int
-    parent: Node | None = None
+    parent: Node | None = field(default=None, repr=False)
     labelled: bool = True
     value: str = ""
     states: tuple[str, ...] = ()
@@ -74,14 +78,6 @@ class Node:
     editable: bool = False
     title: str = ""
     children: list[Node] = field(default_factory=list, repr=False)
-
-    def enclosing(self) -> Iterator[Node]:
-        """Yield the elements that enclose this one and have a title, innermost first."""
-        node = self.parent
-        while node is not None:
-            if node.title:
-                yield node
-            node = node.parent
 
     def walk(self) -> Iterator[Node]:
         """Yield this node and all below, in the order of the page."""
@@ -94,7 +90,8 @@ class Node:
     @property
     def options(self) -> tuple[str, ...]:
         """What can be selected in it."""
-        return tuple(dict.fromkeys(n.name for n in self.walk() if n.role == "option" and n.name))
+        options = (n for n in self.walk() if n.role == "option" and "disabled" not in n.states)
+        return tuple(dict.fromkeys(n.name for n in options if n.name))
 
 
 @dataclass(frozen=True)
@@ -123,43 +120,90 @@ class Page:
         return {node.bid: node for node in self.nodes if node.bid}
 
     @cached_property
-    def _alike(self) -> Mapping[tuple[str, str], list[Node]]:
-        result: dict[tuple[str, str], list[Node]] = {}
-        for node in self.nodes:
+    def _places(self) -> Mapping[int, int]:
+        return {id(node): place for place, node in enumerate(self.nodes)}
+
+    @cached_property
+    def _alike(self) -> Mapping[tuple[str, str], list[int]]:
+        """Role and name -> the places of the elements that have them."""
+        result: dict[tuple[str, str], list[int]] = {}
+        for place, node in enumerate(self.nodes):
             if node.bid:
-                result.setdefault((node.role, node.name), []).append(node)
+                result.setdefault((node.role, node.name), []).append(place)
         return result
 
-    def named(self, role: str, name: str) -> Sequence[Node]:
-        """Return the elements of that role and name, in the order of the page."""
-        return self._alike.get((role, name), [])
+    @cached_property
+    def _spans(self) -> Mapping[tuple[str, str], list[tuple[int, int]]]:
+        """Role and title -> the stretches of nodes that elements so called enclose, outermost."""
+        ends = list(range(1, len(self.nodes) + 1))
+        for place in reversed(range(len(self.nodes))):
+            parent = self.nodes[place].parent
+            if parent is not None:
+                above = self._places[id(parent)]
+                ends[above] = max(ends[above], ends[place])
+        result: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        for place, node in enumerate(self.nodes):
+            if node.title:
+                spans = result.setdefault((node.role, node.title), [])
+                if not spans or spans[-1][1] <= place:
+                    spans.append((place + 1, ends[place]))
+        return result
+
+    @cached_property
+    def _outer(self) -> Sequence[Node | None]:
+        """Of each node, the innermost element that encloses it and has a title."""
+        result: list[Node | None] = []
+        for node in self.nodes:
+            above = node.parent
+            titled = above is None or above.title
+            result.append(above if titled else result[self._places[id(above)]])
+        return result
 
     def distinguish(self, node: Node) -> tuple[Node | None, int | None]:
         """Return what else names an element: an enclosing one, its place among those alike there,
         or on the page.
         """
-        alike = self.named(node.role, node.name)
+        alike, place = self._named(node.role, node.name), self._places[id(node)]
         if len(alike) == 1:
             return None, None
         nearest: tuple[Node, int] | None = None
-        for outer in node.enclosing():
-            inside = [n for n in alike if _encloses(n, outer.role, outer.title)]
+        outer = self._outer[place]
+        for _ in range(_FAR):
+            if outer is None:
+                break
+            inside = self._named(node.role, node.name, (outer.role, outer.title))
             if len(inside) == 1:
                 return outer, None
             if nearest is None and len(inside) < len(alike):
-                nearest = outer, inside.index(node) + 1
-        return nearest or (None, alike.index(node) + 1)
+                nearest = outer, inside.index(place) + 1
+            outer = self._outer[self._places[id(outer)]]
+        return nearest or (None, alike.index(place) + 1)
 
     def find(
         self, role: str, name: str, within: tuple[str, str] | None, nth: int | None
     ) -> Node | None:
         """Return the one element that is meant; None where it is absent, or not the only one."""
-        found = list(self.named(role, name))
-        if within is not None:
-            found = [node for node in found if _encloses(node, *within)]
+        found = self._named(role, name, within)
         if nth is not None:
-            return found[nth - 1] if nth <= len(found) else None
-        return found[0] if len(found) == 1 else None
+            return self.nodes[found[nth - 1]] if 1 <= nth <= len(found) else None
+        return self.nodes[found[0]] if len(found) == 1 else None
+
+    def _named(self, role: str, name: str, within: tuple[str, str] | None = None) -> Sequence[int]:
+        """Return the places of what has that role and name, within an element so called."""
+        alike = self._alike.get((role, name), [])
+        if within is None or not alike:
+            return alike
+        known = self._enclosed.get((role, name, *within))
+        if known is None:
+            known = self._enclosed[role, name, *within] = []
+            for start, end in self._spans.get(within, ()):
+                known += alike[bisect_left(alike, start) : bisect_left(alike, end)]
+        return known
+
+    @cached_property
+    def _enclosed(self) -> dict[tuple[str, ...], list[int]]:
+        """What `_named` found, since many elements ask for the same."""
+        return {}
 
     @cached_property
     def pairs(self) -> Mapping[str, str]:
@@ -180,10 +224,6 @@ class Page:
         content = [[n.role, n.name, n.value, *n.states] for n in self.nodes]
         told = json.dumps([self.url, self.tabs, self.tab, content], ensure_ascii=False)
         return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _encloses(node: Node, role: str, title: str) -> bool:
-    return any(outer.role == role and outer.title == title for outer in node.enclosing())
 
 
 def _pairs(node: Node) -> Iterator[tuple[str, str]]:
@@ -215,24 +255,35 @@ def read_tree(tree: Mapping[str, Any], extra: Mapping[str, Mapping[str, Any]]) -
     """
     raw = {node["nodeId"]: node for node in tree["nodes"]}
     inner = {child for node in raw.values() for child in node.get("childIds", ())}
-    roots = [number for number in raw if number not in inner]
     result: list[Node] = []
-    for root in roots:
-        _add(raw, extra, root, result)
+    seen: set[str] = set()
+    for root in [number for number in raw if number not in inner] or list(raw)[:1]:
+        _add(raw, extra, root, result, seen)
     nodes = tuple(result)
+    first = _first(nodes, lambda node: node.name if node.role == _TEXT else "")
     for node in nodes:
-        _name(node)
+        _name(node, first[id(node)])
+    first = _first(nodes, lambda node: node.name)
     for node in nodes:
         if node.role in _ENCLOSING or (node.clickable and node.children):
-            node.title = _title(node)
+            node.title = _title(node, first)[:_NAME]
     return nodes
 
 
-def _title(node: Node) -> str:
+def _first(nodes: Sequence[Node], told: Callable[[Node], str]) -> Mapping[int, str]:
+    """Return, by each node's identity, what it or else the first below it tells."""
+    result: dict[int, str] = {}
+    for node in reversed(nodes):
+        below = (result[id(child)] for child in node.children)
+        result[id(node)] = told(node) or next(filter(None, below), "")
+    return result
+
+
+def _title(node: Node, first: Mapping[int, str]) -> str:
     """Return what an element that encloses others is called: its name, or the first text in it."""
     if node.name and node.role not in _NAMED_BY_CONTENT:
         return node.name
-    return next((n.name for n in node.walk() if n is not node and n.name), node.name)
+    return next(filter(None, (first[id(child)] for child in node.children)), node.name)
 
 
 def _add(
@@ -240,17 +291,17 @@ def _add(
     extra: Mapping[str, Mapping[str, Any]],
     root: str,
     result: list[Node],
+    seen: set[str],
 ) -> None:
     """Append the nodes below `root`, which may be nested deeper than Python's stack."""
     stack: list[tuple[str, Node | None, int]] = [(root, None, 0)]
-    seen = set()
     while stack:
         number, parent, depth = stack.pop()
         if number not in raw or number in seen:
             continue
         seen.add(number)
         given = raw[number]
-        role = str(given["role"].get("value") or "")
+        role = str(given.get("role", {}).get("value") or "")
         if role in _DROPPED:
             continue
         if not given.get("ignored") and (role != _TEXT or _told(given)):
@@ -263,7 +314,14 @@ def _add(
 
 
 def _told(given: Mapping[str, Any]) -> str:
-    return " ".join(str(given.get("name", {}).get("value") or "").split())
+    return _tidy(given.get("name", {}).get("value"))
+
+
+def _tidy(value: object) -> str:
+    """Return a value as text in one line; half a character, which no action may hold, is "?"."""
+    if value is None:
+        return ""
+    return " ".join(str(value).encode("utf-8", "replace").decode().split())
 
 
 def _node(
@@ -276,15 +334,14 @@ def _node(
     bid = str(given.get("browsergym_id") or "")
     more = extra.get(bid, {})
     properties = {p["name"]: p["value"].get("value") for p in given.get("properties", ())}
-    value = given.get("value", {}).get("value")
     editable = role in EDITABLE or (bid != "" and bool(properties.get("editable")))
     return Node(
         bid=bid,
-        role=re.sub(r"\W", "_", role) or "element",
-        name=_told(given)[:_NAME],
+        role=as_role(role),
+        name=_told(given)[: _LONGEST if role == _TEXT else _NAME].strip(),
         depth=depth,
         parent=parent,
-        value="" if value is None else " ".join(str(value).split()),
+        value=_tidy(given.get("value", {}).get("value")),
         states=_states(properties),
         visible=bool(more.get("visibility", 1.0)) if bid else parent is None or parent.visible,
         clickable=bool(bid) and (role in INTERACTIVE or editable or bool(more.get("clickable"))),
@@ -303,14 +360,16 @@ def _states(properties: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _name(node: Node) -> None:
-    """Give a nameless element that can be acted upon the name of a text nearby."""
+def _name(node: Node, within: str) -> None:
+    """Give a nameless element that can be acted upon the name of a text nearby.
+
+    within  the first text in it
+    """
     if node.name or not node.clickable:
         return
     node.labelled = False
-    within = next((n.name for n in node.walk() if n.role == _TEXT and n.name), "")
     if within and not node.editable:
-        node.name = within[:_NAME]
+        node.name = within[:_NAME].strip()
         return
     if not node.editable and node.role not in _CONTROLS:
         return
@@ -318,15 +377,31 @@ def _name(node: Node) -> None:
     while place is not None and place.parent is not None:
         siblings = place.parent.children
         for before in reversed(siblings[: siblings.index(place)]):
-            texts = [n.name for n in before.walk() if n.role == _TEXT and n.name]
-            if texts:
-                node.name = texts[-1][:_NAME]
+            label = _label(before)
+            if label is not None:
+                node.name = label[:_NAME].strip()
                 return
-            if any(n.clickable for n in before.walk()):
-                return  # the text further up belongs to that
         if place.parent.role not in _PLAIN:
             return
         place = place.parent
+
+
+def _label(before: Node) -> str | None:
+    """Return the text at the end of what stands before a field; None where there is nothing.
+
+    "" where something else that can be acted upon comes last: what is further up belongs to that.
+    """
+    label: str | None = None
+    stack = [before]
+    while stack:
+        node = stack.pop()
+        if node.role == _TEXT and node.name:
+            label = node.name
+        elif node.clickable:
+            label = ""
+        if not (node.editable or node.role in _CONTROLS):  # the text in a field is its value
+            stack += reversed(node.children)
+    return label
 
 
 def pack(nodes: Sequence[Node]) -> list[list[Any]]:

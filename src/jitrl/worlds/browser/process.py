@@ -11,17 +11,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jitrl.errors import WorldError
 
-__all__ = ["BrowserGone", "BrowserProcess"]
+__all__ = ["BrowserGone", "BrowserProcess", "Grader"]
 
 _CLOSING = 5.0  # seconds that a browser may take to close
 _LINES = 3  # of what a process said last, in an error
 _STARTING = 120.0  # seconds for imports
+
+
+Grader = Callable[[Sequence[Mapping[str, str]]], str]
+"""Asks a language model: messages with `role` and `content` in, its reply out."""
 
 
 class BrowserGone(WorldError):
@@ -31,10 +35,14 @@ class BrowserGone(WorldError):
 class BrowserProcess:
     """A `jitrl.worlds.browser.host`, started at once. Not for two threads at once.
 
+    grader  answers where an evaluator asks a language model; None: where it would, there is no
+            verdict
+
     Raises WorldError where it cannot be started.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], grader: Grader | None = None) -> None:
+        self._grader = grader
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._browser: _Browser | None = None
         self._unread = b""
@@ -44,8 +52,9 @@ class BrowserProcess:
             stdout=subprocess.PIPE,
             stderr=self._said,
             start_new_session=True,  # Ctrl-C is for us: we close it
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        self.ask("open", _STARTING, **settings)
+        self.ask("open", _STARTING, settings=dict(settings), grades=grader is not None)
 
     def ask(self, do: str, seconds: float, **request: Any) -> dict[str, Any]:
         """Return the answer to a request.
@@ -53,10 +62,23 @@ class BrowserProcess:
         Raises BrowserGone, having ended the process, where there is none within `seconds`, or where
         the browser cannot go on.
         """
-        line = json.dumps({"do": do} | request) + "\n"
+        told = self._sent({"do": do} | request, seconds)
+        while "ask" in told:
+            assert self._grader is not None
+            told = self._sent({"reply": self._grader(told["ask"])}, seconds)
+        if told.get("process") is not None:
+            self._let_go()
+            self._browser = _Browser.of(told["process"])
+        if "gone" in told:
+            self.kill()
+            raise BrowserGone(told["gone"])
+        return told
+
+    def _sent(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Send one line, and return the next that comes back."""
         try:
             assert self._process.stdin is not None
-            self._process.stdin.write(line.encode())
+            self._process.stdin.write((json.dumps(message) + "\n").encode())
             self._process.stdin.flush()
             answer = self._line(time.monotonic() + seconds)
         except (BrokenPipeError, ValueError):
@@ -69,12 +91,6 @@ class BrowserProcess:
             self.kill()
             raise BrowserGone(f"the browser's process ended: {said}")
         told: dict[str, Any] = json.loads(answer)
-        if told.get("process") is not None:
-            self._let_go()
-            self._browser = _Browser.of(told["process"])
-        if "gone" in told:
-            self.kill()
-            raise BrowserGone(told["gone"])
         return told
 
     def close(self) -> None:
@@ -144,9 +160,19 @@ class _Browser:
         return None
 
     def end(self) -> None:
-        """Kill it with all of its processes, whose group it leads, and wait until it has ended."""
+        """Kill it with all of its processes, and wait until it has ended."""
         ended, _, _ = select.select([self.handle], [], [], 0.0)
-        if not ended and os.getpgid(self.process) == self.process:
-            os.killpg(self.process, signal.SIGKILL)
+        if not ended:
+            end_group(self.process)
             select.select([self.handle], [], [], _CLOSING)
         os.close(self.handle)
+
+
+def end_group(process: int) -> None:
+    """Kill a browser with its group, which Playwright gives it; never the group that we are in."""
+    with contextlib.suppress(ProcessLookupError):
+        group = os.getpgid(process)
+        if group == os.getpgrp():
+            os.kill(process, signal.SIGKILL)
+        else:
+            os.killpg(group, signal.SIGKILL)

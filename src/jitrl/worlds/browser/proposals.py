@@ -39,12 +39,13 @@ def _all(grammar: Grammar) -> Iterator[Action]:
 
 def _of(grammar: Grammar, node: Node, values: list[Text]) -> Iterator[Action]:
     target: Value = grammar.target(node)
-    if node.role == "option" and _selected_in(node) is not None:
+    if node.role == "option" and _opened(node):
         return
-    if node.role in _SELECTS and node.options:
+    if node.role in _SELECTS and node.options and not node.editable:
         for option in node.options[:_OPTIONS]:
             yield Action("select_option", (target, grammar.slots.named(option)))
-        return
+        if node.role != "listbox":
+            return
     yield Action("click", (target,))
     if node.editable:
         for value in values:
@@ -53,12 +54,15 @@ def _of(grammar: Grammar, node: Node, values: list[Text]) -> Iterator[Action]:
             yield Action("press", (target, Text(("Enter",))))
 
 
-def _selected_in(node: Node) -> Node | None:
-    """Return the control that an option is selected in."""
+def _opened(node: Node) -> bool:
+    """Say whether an option is in a menu of the browser's own, where it cannot be clicked.
+
+    A list may be of the page's making, and takes clicks.
+    """
     outer = node.parent
     while outer is not None and outer.role not in _SELECTS:
         outer = outer.parent
-    return outer
+    return outer is not None and outer.role != "listbox" and not outer.editable
 
 
 def _answers(grammar: Grammar) -> Iterator[Action]:

@@ -9,7 +9,9 @@ there. `^` and `$` are the ends of the text, `*` is a neighbouring parameter.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 
 from jitrl.worlds.browser.language import Lookup, Text, joined
 
@@ -19,14 +21,27 @@ _REACH = 2  # words of context on either side
 _LONGEST = 12  # items that a slot may hold
 _HIGHEST = 5  # slots of one context
 _SHORTEST = 3  # characters of a parameter that is sought inside a longer name
+_GAP = " _ "  # between the words of a context; no word is one underscore
 
-_QUOTED = r'"[^"\n]+"|“[^”\n]+”|(?<!\w)\'[^\'\n]+\'(?!\w)|(?<!\w)‘[^’\n]+’(?!\w)'
-_NUMBERED = r"(?<![\w@#$€£])[@#$€£]?(?:[^\W_]|[_.,:/%@+-](?=\w))*\d(?:[^\W_]|[_.,:/%@+-](?=\w))*%?"
-_ADDRESS = r"https?://[^\s\"'<>]+[^\s\"'<>.,;:!?)]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[@#]\w+"
-_NAME = r"[A-Z][\w’'&-]*(?:\s+(?:of\s+|the\s+|and\s+|&\s+)?[A-Z][\w’'&-]*)*"
+# No pattern may look far ahead from every character: a text may be long. Hence the bounds.
+_QUOTED = (
+    r'(?<!\w)"[^"\n]*"(?!\w)|“[^“”\n]*”'
+    r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))+'(?!\w)|(?<!\w)‘(?:[^‘’\n]|(?<=\w)’(?=\w))+’(?!\w)"
+)
+_ADDRESS = (
+    r"https?://[^\s\"'<>]+[^\s\"'<>.,;:!?)]"
+    r"|(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+|(?<!\w)[@#]\w+"
+)
+_NUMBERED = (
+    r"(?<![\w@#$€£])[+-]?[@#$€£]?(?=\w)"
+    r"(?:[^\W_]|[_.,:/%@+-](?=\w)){0,60}\d(?:[^\W_]|[_.,:/%@+-](?=\w))*%?"
+)
+_LARGE = "A-ZÀ-ÖØ-ÞΑ-ΩЀ-Я"
+# The 's of "Bob's" is no part of the name.
+_CAPITAL = rf"[{_LARGE}]\w*(?:(?![’'][sS]\b)[’'&-]\w+)*"
+_NAME = rf"(?<!\w){_CAPITAL}(?:[^\S\n]+(?:of\s+|of\s+the\s+|&\s+)?{_CAPITAL})*"
 _PARAMETER = re.compile(f"(?P<quoted>{_QUOTED})|{_ADDRESS}|{_NUMBERED}|(?P<name>{_NAME})")
 _WORD = re.compile(r"\w+(?:['’.-]\w+)*")
-_SENTENCE = re.compile(r"(?:^|[.!?:]\s+|\n\s*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +59,17 @@ class Slots:
     def __init__(self, text: str) -> None:
         self.text = text
         self._items = _items(text)
+        self._keys = [item.key for item in self._items]
+        self._begins = {item.start: place for place, item in enumerate(self._items)}
+        self._closes = {item.end: place for place, item in enumerate(self._items)}
+        self._after, self._before = self._contexts()
+        self._found: dict[str, list[str]] = {}
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The values of the parameters, in their order, each once."""
         found = (self.text[i.start : i.end] for i in self._items if i.key == "*")
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(value for value in found if value.strip()))
 
     def typed(self, value: str) -> Text:
         """Return a typed value as a slot, if it stands in the task's text; else as it is."""
@@ -61,60 +81,91 @@ class Slots:
 
         A shorter parameter than three characters only counts where it is the whole name.
         """
-        if name in self.parameters:
-            return self.typed(name)
-        for value in sorted(self.parameters, key=len, reverse=True):
-            if len(value) < _SHORTEST or value not in name:
-                continue
-            found = re.search(rf"(?<!\w){re.escape(value)}(?!\w)", name)
-            slot = self._slot(value) if found else None
-            if found and slot is not None:
-                before, after = self.named(name[: found.start()]), self.named(name[found.end() :])
-                return joined(*before.parts, slot, *after.parts)
-        return Text((name,))
+        slot = self._slot(name, parameters=True)
+        if slot is not None:
+            return Text((slot,))
+        within = [v for v in self.parameters if len(v) >= _SHORTEST and v in name]
+        if not within:
+            return Text((name,))
+        within.sort(key=len, reverse=True)
+        parts: list[str | Lookup] = []
+        place = 0
+        for found in re.finditer(rf"(?<!\w)(?:{'|'.join(map(re.escape, within))})(?!\w)", name):
+            slot = self._slot(found.group(), parameters=True)
+            if slot is not None:
+                parts += [name[place : found.start()], slot]
+                place = found.end()
+        return joined(*parts, name[place:])
 
     def filled(self, slot: Lookup) -> str | None:
         """Return what the task's text has for a slot, None where it has nothing."""
-        left, found, right = slot.key.partition("_")
-        if not found:
-            return None
-        values = self._between(left.split(), right.split())
+        if slot.key not in self._found:
+            left, found, right = slot.key.partition(_GAP)
+            self._found[slot.key] = self._between(left.split(), right.split()) if found else []
+        values = self._found[slot.key]
         return values[slot.nth - 1] if slot.nth <= len(values) else None
 
-    def _slot(self, value: str) -> Lookup | None:
-        """Return a slot that this text fills with `value`, None where there is none."""
-        keys = [item.key for item in self._items]
-        for first, item in enumerate(self._items):
-            if not self.text.startswith(value, item.start) or not value.strip():
-                continue
-            end = item.start + len(value)
-            last = next((i for i, it in enumerate(self._items) if it.end == end), None)
-            if last is None or last < first or last - first >= _LONGEST:
-                continue
-            left = " ".join(keys[max(0, first - _REACH) : first]) or "^"
-            right = " ".join(keys[last + 1 : last + 1 + _REACH]) or "$"
+    def _slot(self, value: str, *, parameters: bool = False) -> Lookup | None:
+        """Return a slot that this text fills with `value`, None where there is none.
+
+        parameters  only one that begins and ends with a parameter
+        """
+        for rank, first, last in sorted(self._places(value)):
+            if parameters and rank > 1:
+                return None
+            left = " ".join(self._keys[max(0, first - _REACH) : first]) or "^"
+            right = " ".join(self._keys[last + 1 : last + 1 + _REACH]) or "$"
             for nth in range(1, _HIGHEST + 1):
-                slot = Lookup("task", f"{left} _ {right}", nth)
+                slot = Lookup("task", left + _GAP + right, nth)
                 if self.filled(slot) == value:
                     return slot
         return None
 
+    def _places(self, value: str) -> list[tuple[int, int, int]]:
+        """Return where the text has a value, as (rank, first item, last item).
+
+        rank  0 for a parameter, 1 for what begins and ends with one, 2 for other words
+        """
+        result = []
+        start = self.text.find(value) if value.strip() else -1
+        while start >= 0:
+            first = self._begins.get(start)
+            last = self._closes.get(start + len(value))
+            if first is not None and last is not None and first <= last < first + _LONGEST:
+                ends = self._keys[first], self._keys[last]
+                result.append((2 if ends != ("*", "*") else int(first < last), first, last))
+            start = self.text.find(value, start + 1)
+        return result
+
+    def _contexts(self) -> tuple[dict[tuple[str, ...], list[int]], ...]:
+        """Return which items follow some words, and before which places others stand."""
+        after: dict[tuple[str, ...], list[int]] = {(): [0]}
+        before: dict[tuple[str, ...], list[int]] = {(): [len(self._items)]}
+        for place in range(len(self._items) + 1):
+            for length in range(1, _REACH + 1):
+                if place >= length:
+                    after.setdefault(tuple(self._keys[place - length : place]), []).append(place)
+                if place + length <= len(self._items):
+                    before.setdefault(tuple(self._keys[place : place + length]), []).append(place)
+        return after, before
+
     def _between(self, left: list[str], right: list[str]) -> list[str]:
         """Return what stands between the words of a context, in the order of the text."""
-        keys = [item.key for item in self._items]
-        left, right = [w for w in left if w != "^"], [w for w in right if w != "$"]
-        values = []
-        starts = [0] if not left else range(len(left), len(keys))
+        starts = self._after.get(tuple(w for w in left if w != "^"), [])
+        ends = self._before.get(tuple(w for w in right if w != "$"), [])
+        if len(ends) < len(starts):  # only those near an end
+            near = (
+                starts[bisect_left(starts, e - _LONGEST) : bisect_left(starts, e)] for e in ends
+            )
+            starts = sorted({start for found in near for start in found})
+        values: list[str] = []
         for start in starts:
-            if left and keys[start - len(left) : start] != left:
-                continue
-            ends = range(start + 1, min(start + _LONGEST, len(keys)) + 1)
-            if not right:
-                ends = range(len(keys), len(keys) + 1) if start < len(keys) else range(0)
-            for end in ends:
-                if end - start <= _LONGEST and keys[end : end + len(right)] == right:
-                    values.append(self.text[self._items[start].start : self._items[end - 1].end])
-                    break
+            place = bisect_left(ends, start + 1)
+            if place < len(ends) and ends[place] - start <= _LONGEST:
+                first, last = self._items[start], self._items[ends[place] - 1]
+                values.append(self.text[first.start : last.end])
+            if len(values) == _HIGHEST:
+                break
         return values
 
 
@@ -140,9 +191,16 @@ def _items(text: str) -> list[_Item]:
 
 
 def _begins_sentence(text: str, place: int) -> bool:
-    return _SENTENCE.search(text[:place]) is not None
+    end = place
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end == 0 or "\n" in text[end:place] or (end < place and text[end - 1] in ".!?:")
 
 
 def _words(text: str, start: int, end: int) -> list[_Item]:
     found = _WORD.finditer(text, start, end)
-    return [_Item(word.group().lower(), word.start(), word.end()) for word in found]
+    return [
+        _Item(word.group().lower(), word.start(), word.end())
+        for word in found
+        if word.group() != "_"
+    ]

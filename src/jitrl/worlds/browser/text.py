@@ -9,35 +9,46 @@ from jitrl.worlds.browser.page import Node, Page
 __all__ = ["shown"]
 
 _CHARACTERS = 4  # of a token, about
-_LONG, _SHORT = 300, 80  # characters of a text that stands alone
+_WHOLE, _LONG, _SHORT = 2000, 300, 80  # characters of a text that stands alone
+_LAST = 60  # characters of the last line, at most
 _OUTLINE = frozenset({"heading", "dialog", "alert", "alertdialog", "status", "row", "cell"})
 
 
 def shown(page: Page, tokens: int) -> str:
     """Return the page, one node a line, indented: `[12] button "Submit" disabled`.
 
-    What does not fit into `tokens` (about four characters each) is left out step by step: texts
-    outside the window, everything outside it that cannot be acted upon, long texts; what is then
-    too much is cut off at the end, and the last line says so.
+    What does not fit into `tokens` (about four characters each) is left out step by step: the ends
+    of long texts, texts outside the window, everything outside it that cannot be acted upon; what
+    is then too much is cut off at the end. The last line says how many lines are left out.
     """
     steps: list[tuple[Callable[[Node], bool], int]] = [
+        (lambda node: True, _WHOLE),
         (lambda node: True, _LONG),
         (lambda node: node.visible or node.clickable or node.role in _OUTLINE, _LONG),
         (lambda node: node.visible or node.clickable, _SHORT),
         (lambda node: node.visible and (node.clickable or node.role in _OUTLINE), _SHORT),
     ]
-    limit = tokens * _CHARACTERS
+    limit, total = tokens * _CHARACTERS, 0
     for keep, longest in steps:
         lines = list(_lines(page, keep, longest))
-        if sum(map(len, lines)) + len(lines) <= limit:
-            return "\n".join(lines)
-    kept: list[str] = []
-    for line in lines:
-        limit -= len(line) + 1
-        if limit < 60:
+        total = total or len(lines)
+        room = limit - (_LAST if len(lines) < total else 0)
+        if sum(map(len, lines)) + len(lines) <= room:
+            kept = lines
             break
-        kept.append(line)
-    return "\n".join([*kept, f"({len(lines) - len(kept)} more lines: scroll to see them)"])
+    else:
+        kept = list(_first(lines, limit - _LAST))
+    if len(kept) < total:
+        kept.append(f"({total - len(kept)} more lines: scroll to see them)")
+    return "\n".join(kept)
+
+
+def _first(lines: list[str], room: int) -> Iterator[str]:
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            return
+        yield line
 
 
 def _lines(page: Page, keep: Callable[[Node], bool], longest: int) -> Iterator[str]:
@@ -50,9 +61,8 @@ def _line(node: Node, longest: int) -> str:
     """Return the line of a node; "" for one that says nothing of its own."""
     if node.role == "StaticText":
         above = node.parent
-        if above is not None and above.clickable and node.name in above.name:
-            return ""
-        return _cut(node.name, longest)
+        said = "" if above is None or not _line(above, longest) else f"{above.name}\n{above.value}"
+        return "" if node.name in said else _cut(node.name, longest)
     if not node.clickable and not (node.bid and node.labelled and node.name):
         return ""
     if node.role in ("generic", "StaticText") and not node.clickable:

@@ -10,17 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from jitrl.checks import count, finite
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
 from jitrl.worlds import Task
 from jitrl.worlds.browser import chromium
-from jitrl.worlds.browser.address import normalised, site_of
+from jitrl.worlds.browser.address import normalised
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, Grader
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
@@ -105,7 +106,12 @@ class BrowserWorld:
     does not come, a crash, an evaluator that fails) ends the attempt with a `reason`, and the next
     one begins in a new browser. The state is the address without ids, the actions so far that
     changed the page, and the task's text. Not for two threads at once.
+
+    grader  answers where the benchmark's evaluator asks a language model; to be set before the
+            first reset. None: where it would ask, there is no verdict
     """
+
+    grader: Grader | None = None
 
     def __init__(
         self,
@@ -233,7 +239,7 @@ class BrowserWorld:
         for last in (False, True):
             try:
                 if self._process is None:
-                    self._process = BrowserProcess(self._settings)
+                    self._process = BrowserProcess(self._settings, self.grader)
                 begun = time.perf_counter()
                 told = self._process.ask(
                     "reset", 2 * self._options.step_timeout, task=task, seed=seed
@@ -304,11 +310,12 @@ class BrowserWorld:
         return self._shown(attempt, attempt.last.score, False, True, [why], started, {})
 
     def _abroad(self, page: Page) -> str:
-        """Return the address of a tab that is on none of the allowed sites, or ""."""
+        """Return the address of a tab that is on no host of the allowed sites, or ""."""
         if not self._benchmark.guarded:
             return ""
+        hosts = {urlsplit(address).netloc.lower() for address in self._benchmark.sites.values()}
         for url in page.tabs:
-            if url and not url.startswith(_BLANK) and not site_of(url, self._benchmark.sites):
+            if url and not url.startswith(_BLANK) and _host(url) not in hosts:
                 return url
         return ""
 
@@ -367,3 +374,11 @@ def _page(told: Mapping[str, Any]) -> Page:
         tab=told["tab"],
         nodes=unpack(told["nodes"]),
     )
+
+
+def _host(url: str) -> str:
+    """Return host and port of an address; a broken one has none that is allowed."""
+    try:
+        return urlsplit(url).netloc.lower() or "nowhere"
+    except ValueError:
+        return "nowhere"

@@ -21,12 +21,18 @@ DEFAULTS = Defaults(steps=7)
 OFFERED = ("press 1", "press 2", "press 3")
 
 
-def make(name: str, *, slow: float = 0.0, log: str = "", hard: bool = False) -> Locks:
-    """slow: seconds that a step takes; log: a file that the names of tasks are added to."""
+def make(
+    name: str, *, slow: float = 0.0, log: str = "", hard: bool = False, closed: bool = False
+) -> Locks:
+    """slow: seconds that a step takes; log: a file that the names of tasks are added to; hard:
+    three digits, one of which is not on offer; closed: what is on offer is all that can be done.
+    """
     kind, _, count = name.rpartition("-")
     if not count.isdecimal() or kind not in ("", "jammed"):
         raise WorldError(f"locks {name!r} have no number: write locks:4")
-    return Locks(name, int(count), kind == "jammed", slow, log, hard)
+    world = Locks(name, int(count), kind == "jammed", slow, log, hard)
+    world.reader = None if closed else Dial()
+    return world
 
 
 class Dial:
@@ -53,6 +59,7 @@ class Dial:
 class Locks:
     max_score: float | None = 1.0
     reward_range = (0.0, 1.0)
+    reader: Dial | None
 
     def __init__(
         self, name: str, count: int, jammed: bool, slow: float, log: str, hard: bool
@@ -121,5 +128,5 @@ class Locks:
             terminated=ended,
             truncated=truncated and not ended,
             reason=reason,
-            reader=Dial(),
+            reader=self.reader,
         )

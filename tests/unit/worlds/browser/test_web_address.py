@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jitrl.worlds.browser.address import normalised, on_site, site_of
+
+SITES = {
+    "shopping": "http://127.0.0.1:7770",
+    "admin": "http://127.0.0.1:7770/admin/",
+    "wiki": "http://Wiki.Example:80/",
+    "v6": "http://[::1]:8888",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://127.0.0.1:7770", "shopping/"),
+        ("http://127.0.0.1:7770/", "shopping/"),
+        ("http://127.0.0.1:7770/orders/000017/?page=2", "shopping/orders/<id>/?page"),
+        ("http://127.0.0.1:7770/?q=a&b=&a=1&q=2", "shopping/?a&b&q"),
+        ("http://127.0.0.1:7770/cart#top", "shopping/cart"),
+        ("http://127.0.0.1:7770/app#/orders/5", "shopping/app#/orders/<id>"),
+        ("http://127.0.0.1:7770/app#!5", "shopping/app#!5"),
+        ("http://127.0.0.1:7770/cart;jsessionid=1F2A", "shopping/cart"),
+        ("http://127.0.0.1:7770/admin/users/3", "admin/users/<id>"),
+        ("http://127.0.0.1:7770/administrator", "shopping/administrator"),
+        ("http://127.0.0.1:77701/", "127.0.0.1:77701/"),
+        ("http://wiki.example/A/Rome", "wiki/A/Rome"),
+        ("HTTP://WIKI.example:80/A/Rome", "wiki/A/Rome"),
+        ("https://wiki.example/A", "wiki.example/A"),
+        ("http://[::1]:8888/x", "v6/x"),
+        ("http://[::1]:8889/x", "[::1]:8889/x"),
+        ("http://[::1]/x", "[::1]/x"),
+        ("http://bob:secret@other.example/x", "other.example/x"),
+        ("http://bob:secret@127.0.0.1:7770/x", "shopping/x"),
+        ("http://127.0.0.1:7770@evil.example/x", "evil.example/x"),
+        ("http://127.0.0.1:7770.evil.example/x", "127.0.0.1:7770.evil.example/x"),
+        ("https://other.example:443/", "other.example/"),
+        ("file:///home/someone/html/click-test.html?x", "file/click-test.html?x"),
+        ("about:blank", "about:blank"),
+        ("", ""),
+        ("http://[::1", "<invalid address>"),
+        ("http://[bad]/", "<invalid address>"),
+        ("http://host:port/x", "host:port/x"),
+        ("http://h/a%20b/%C3%A9", "h/a b/é"),
+        ("http://h/2023-01-05/1-2-2023", "h/<date>/<date>"),
+        ("http://h/posts-2023-01-05-x", "h/posts-<date>-x"),
+        ("http://h/commit/1a2b3c4d5e", "h/commit/<hash>"),
+        ("http://h/123e4567-e89b-12d3-a456-426614174000", "h/<id>"),
+        ("http://h/product-42.html", "h/product-<id>.html"),
+        ("http://h/top10/facade", "h/top10/facade"),
+    ],
+)
+def test_an_address_is_known_by_its_site_and_kind(url: str, expected: str) -> None:
+    assert normalised(url, SITES) == expected
+
+
+ids = st.integers(0, 10**12).map(str) | st.uuids().map(str)
+
+
+@given(ids, ids, st.sampled_from(["/orders/{}", "/orders/{}/view?id={}", "/a-{}.html"]))
+def test_pages_that_differ_in_an_id_are_one_page(one: str, other: str, path: str) -> None:
+    base = SITES["shopping"]
+    if path.startswith("/a-"):
+        one, other = str(len(one)), str(len(other) + 7)
+    told = {normalised(base + path.format(i, i), SITES) for i in (one, other)}
+    assert len(told) == 1
+    assert one not in told.pop().replace("<id>", "")
+
+
+@given(st.text(max_size=40) | st.text(st.sampled_from("http:/[]@#?&=.;%20a1-"), max_size=30))
+def test_any_text_has_a_normal_form_and_keeps_it(text: str) -> None:
+    for url in (text, "http://127.0.0.1:7770/" + text):
+        normal = normalised(url, SITES)
+        assert isinstance(normal, str)
+        path = normal.removeprefix("shopping").partition("?")[0]
+        if normal.startswith("shopping/") and not set("%#?;\\ ") & set(path) and path.isascii():
+            assert normalised("http://127.0.0.1:7770" + path, SITES).startswith("shopping" + path)
+
+
+@given(st.text(max_size=30), st.sampled_from(sorted(SITES)))
+def test_a_site_and_what_follows_it_make_the_address_again(rest: str, label: str) -> None:
+    address = SITES[label].rstrip("/") + "/" + rest
+    found = on_site(address, SITES)
+    if found is not None:
+        assert on_site(SITES[found[0]].rstrip("/") + found[1], SITES) == found
+
+
+def test_a_site_is_told_by_the_longest_match_in_any_order() -> None:
+    backwards = dict(reversed(SITES.items()))
+    for sites in (SITES, backwards):
+        assert site_of("http://127.0.0.1:7770/admin", sites) == "admin"
+        assert site_of("http://127.0.0.1:7770/admin?x", sites) == "admin"
+        assert site_of("http://127.0.0.1:7770/admins", sites) == "shopping"
+        assert site_of("http://127.0.0.1:777/", sites) is None
+
+
+@pytest.mark.parametrize("address", ["", "/", "http://[bad", "about:blank"])
+def test_an_address_that_is_none_matches_no_page(address: str) -> None:
+    assert site_of("http://h/x", {"a": address}) is None
+    assert normalised("http://h/x", {"a": address}) == "h/x"
