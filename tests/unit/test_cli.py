@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jitrl.bench.folder import read
 from jitrl.cli import main
 from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 
@@ -146,6 +148,67 @@ def test_a_demo_plays_both_arms_and_continues(cli: Cli, tmp_path: Path) -> None:
     assert (code, "jitrl, seed 1: 3 episodes" in out) == (0, True)
 
 
+def test_a_run_over_tasks_ends_with_its_results_and_their_definitions(cli: Cli) -> None:
+    code, out, err = cli("run", "locks:jammed-4", "--attempts", "2", "--out", "run")
+    assert (code, err) == (0, "")
+    for said in (
+        "episode 8/8   locks:jam, attempt 1: failure (",
+        "Avg",
+        "Final",
+        "pass@any",
+        "front",
+        "no such door",
+        "Final: share of tasks whose last attempt succeeded.",
+    ):
+        assert said in out
+    code, out, _ = cli("explain", "run", "--episode", 2, "--step", 0)
+    assert (code, "episode 2, step 0 of locks:1, attempt 0" in out) == (0, True)
+    late = next(n for n in (6, 7) if cli("explain", "run", "--episode", n, "--step", 0)[0] == 0)
+    said = cli("explain", "run", "--episode", late, "--step", 0)[1]
+    assert "what went wrong: time-out: the dial did not turn" in said
+
+
+def test_a_run_in_several_processes_is_explained_and_reported_as_one(
+    cli: Cli, tmp_path: Path
+) -> None:
+    words = ("run", "locks:3", "--workers", "2", "--order", "passes", "--out", "run")
+    code, out, err = cli(*words, "--attempts", "2")
+    assert (code, err) == (0, "")
+    assert "episode 6/6" in out
+    for episode in range(6):
+        code, out, _ = cli("explain", "run", "--episode", episode, "--step", 0)
+        assert (code, f"step 0 of locks:{episode % 3}, attempt {episode // 3}" in out) == (0, True)
+    assert "one of the 6 finished" in complaint(
+        cli("explain", "run", "--episode", 6, "--step", 0), 2
+    )
+    assert "jitrl default" in cli("report", "run")[1]
+    rows = (tmp_path / "run" / "attempts.csv").read_text().splitlines()
+    assert len(rows) == 7
+    code, out, _ = cli(*words, "--resume", "--attempts", "3")
+    assert (code, "episode 9/9" in out) == (0, True)
+    assert cli(*words, "--resume")[1].count("episode ") == 0  # as long as it was
+
+
+def test_preset_and_steps_are_the_worlds_own_unless_they_are_given(
+    cli: Cli, tmp_path: Path
+) -> None:
+    cli("run", "locks:1", "--out", "a")
+    cli("run", "locks:1", "--out", "b", "--steps", "3", "--preset", "paper")
+    own, given = (read(tmp_path / name).configuration for name in "ab")
+    assert (own.preset, own.steps) == ("default", 7)
+    assert (given.preset, given.steps) == ("paper", 3)
+    cli("run", "corridor:1", "--out", "c", "--episodes", "1")
+    assert read(tmp_path / "c").configuration.steps == 50
+
+
+def test_what_a_world_is_opened_with_can_be_given(cli: Cli, tmp_path: Path) -> None:
+    cli("run", "locks:1", "--option", "hard=true", "--option", "log=log.txt", "--out", "run")
+    assert (tmp_path / "log.txt").read_text() == "locks:0\n"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["world"]["kind"] == "hard"
+    code, _, err = cli("run", "locks:1", "--option", "hard", "--out", "x")
+    assert (code, "--option must be NAME=VALUE" in err) == (2, True)
+
+
 def test_a_memory_can_be_looked_at(cli: Cli, tmp_path: Path) -> None:
     cli("run", "corridor:5", *SHORT, "--memory", "m.db")
     before = (tmp_path / "m.db").read_bytes()
@@ -188,6 +251,12 @@ def test_returns_are_shown_under_the_gamma_that_is_asked_for(cli: Cli) -> None:
         (["run", "corridor:5", "--seed", "-1"], "seed"),
         (["run", "corridor:5", "--agent", "static", "--memory", "m.db"], "memory"),
         (["run", "corridor:5", "--games", "."], "games"),
+        (["run", "corridor:5", "--attempts", "2"], "attempts"),
+        (["run", "corridor:5", "--workers", "2"], "workers"),
+        (["run", "locks:2", "--workers", "3"], "workers"),
+        (["run", "locks:2", "--attempts", "0"], "attempts"),
+        (["run", "locks:2", "--order", "random"], "tasks, passes"),
+        (["run", "locks:2", "--reset-command", "true"], "passes"),
         (["demo", "--world", "corridor:5", "--seeds", "0"], "seeds"),
         (["demo", "--world", "chess:1"], "chess:1"),
         (["report", "nowhere"], "nowhere"),

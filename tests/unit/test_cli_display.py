@@ -9,8 +9,10 @@ from rich.console import Console
 
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
+from jitrl.bench.plan import plan
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, facts, one_line, show_table, table
+from jitrl.worlds import Task
 
 CONFIGURATION = Configuration("corridor:5", episodes=2, steps=7)
 
@@ -33,7 +35,7 @@ def shown(console: Console) -> str:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_run_is_shown_with_score_mean_and_kl(terminal: bool) -> None:
     console = screen(terminal)
-    with run_display(console, CONFIGURATION) as listener:
+    with run_display(console, 7, plan(CONFIGURATION, ())) as listener:
         listener.begun([played(0, 3.0)], 2)
         listener.stepped(1, 4, 5.0)
         listener.played(played(1, 5.0))
@@ -44,12 +46,26 @@ def test_a_run_is_shown_with_score_mean_and_kl(terminal: bool) -> None:
 
 def test_on_a_narrow_screen_a_run_still_tells_which_episode_it_is_at() -> None:
     console = screen(True, width=80)
-    configuration = replace(CONFIGURATION, episodes=3000, steps=50)
-    with run_display(console, configuration) as listener:
+    wanted = plan(replace(CONFIGURATION, episodes=3000), ())
+    with run_display(console, 50, wanted) as listener:
         listener.begun([played(n, 3.0) for n in range(1500)], 3000)
         listener.stepped(1500, 11, 5.0)
     plain = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", shown(console))
     assert "episode 1500/3000 score 3   mean 3.00   ETA ? step 12/50" in plain
+
+
+def test_an_attempt_is_shown_with_its_task_and_what_went_wrong() -> None:
+    console = screen(False)
+    tasks = (Task("w:0"), Task("w:1"))
+    wanted = plan(Configuration("w:x", attempts=2), tasks)
+    with run_display(console, 7, wanted) as listener:
+        listener.begun([], 4)
+        listener.played(replace(played(1, 1.0), task="w:0"))
+        listener.played(replace(played(2, 0.0), task="w:1", reason="crash:\x1b[2J gone"))
+    text = shown(console)
+    assert "episode 1/4   w:0, attempt 1: success   success so far 100.0%" in text
+    assert "w:1, attempt 0: failure (crash:\ufffd[2J gone)   success so far 50.0%" in text
+    assert "\x1b" not in text
 
 
 def test_a_table_that_does_not_fit_becomes_a_list() -> None:

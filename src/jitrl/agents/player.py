@@ -13,12 +13,13 @@ from typing import Protocol
 import numpy as np
 
 from jitrl.checks import count
-from jitrl.errors import ModelError, NotRecorded
+from jitrl.errors import BadReply, InvalidValue, ModelError, NotRecorded
 from jitrl.learner import Learner, LiveEpisode
 from jitrl.records import Decision, Observation, Situation, Turn
 from jitrl.scores import Sampler, ScoreSource
+from jitrl.scores.text import executable
 from jitrl.seeds import generator, integer
-from jitrl.worlds import World
+from jitrl.worlds import Suite, World
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Played:
                      (searching valid actions), "learner" (choosing, recording, storing), "model"
     stopped          the budget ended it
     unscored         steps that the judge did not score, or was not asked about for want of budget
+    task             name of the task that was attempted, in a suite
+    reason           what went wrong at its end, where something did
     """
 
     number: int
@@ -52,6 +55,13 @@ class Played:
     seconds: dict[str, float]
     stopped: bool = False
     unscored: int = 0
+    task: str = ""
+    reason: str = ""
+
+    @property
+    def success(self) -> bool:
+        """Say whether an attempt at a task of a suite succeeded."""
+        return self.score >= 1
 
 
 class StepListener:
@@ -96,6 +106,7 @@ async def play(
     steps: int,
     number: int,
     id: str | None = None,
+    task: str | None = None,
     summarise: Summarise | None = None,
     judge: Judge | None = None,
     may_go_on: Callable[[], bool] = lambda: True,
@@ -104,39 +115,50 @@ async def play(
 ) -> Played:
     """Play episode `number` (>= 0) for at most `steps` (>= 1) steps, and store it.
 
+    task       name of the task that is attempted; only in a suite: by default its first
     summarise  makes the state from what a model writes, instead of the world's own
     judge      scores the steps after the episode, before it is stored; where it fails the episode
                is stored as unscored
-    may_go_on  asked before each step; where it says no the episode ends there, and is stored; asked
-               before the judge, where it leaves the episode unscored
+    may_go_on  asked before each step; where it says no the episode ends there, and is stored, but
+               for an attempt at a task, which has no verdict yet; asked before the judge, where it
+               leaves the episode unscored
 
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
-    generator of (learner's seed, number, "proposals"). An exception stores nothing.
+    generator of (learner's seed, number, "proposals"). An exception stores nothing; but where a
+    model gives no usable reply in an attempt at a task, the attempt ends there, which is its
+    failure, and is stored with that reason.
     """
     count("steps", steps, least=1)
     count("number", number)
     listener = listener or StepListener()
     spent = Spent(clock)
     world_before = dict(world.seconds)
-    kl, changed, abstained, stopped = 0.0, 0, 0, False
+    kl, changed, abstained, stopped, wrong = 0.0, 0, 0, False, ""
     rng = generator(learner.seed, number, "proposals")
-    observation = world.reset(integer(learner.seed, number, "world"))
+    attempt, observation = _begin(world, integer(learner.seed, number, "world"), task, steps)
+    label = attempt or world.name
     start_score = observation.score
     listener.began(observation)
     with spent.on("learner"):
-        episode = learner.episode(world.name, number=number, id=id)
+        episode = learner.episode(label, number=number, id=id)
     turns: list[Turn] = []
     scores: tuple[float | None, ...] | None = None
     try:
         while len(turns) < steps and observation.actions and not observation.terminated:
             if stopped := not may_go_on():
                 break
-            situation = Situation(world.name, number, len(turns), observation, tuple(turns))
-            if summarise is not None:
-                with spent.on("model"):
-                    situation = await summarise(situation)
+            situation = Situation(label, number, len(turns), observation, tuple(turns))
             await asyncio.sleep(0)  # here a run that never waits can be interrupted
-            decision = await _decide(situation, episode, source, rng, spent)
+            try:
+                if summarise is not None:
+                    with spent.on("model"):
+                        situation = await summarise(situation)
+                decision = await _decide(situation, episode, source, rng, spent)
+            except BadReply as error:
+                if not attempt:
+                    raise
+                wrong = f"bad reply: {error}"
+                break
             after = world.step(decision.action)
             with spent.on("learner"):
                 episode.record(after.reward, after.terminated, after.state)
@@ -150,13 +172,15 @@ async def play(
                 break
         if judge is not None and turns:
             with spent.on("model"):
-                end = Situation(world.name, number, len(turns), observation, tuple(turns))
+                end = Situation(label, number, len(turns), observation, tuple(turns))
                 scores = await _judged(judge, end) if may_go_on() else (None,) * len(turns)
             episode.judged(scores, judge.provenance)
             listener.judged(scores, judge.provenance)
     except BaseException:
         episode.abandon()
         raise
+    if stopped and attempt:
+        episode.abandon()
     with spent.on("learner"):
         episode.close()
     world_seconds = {key: world.seconds[key] - world_before.get(key, 0.0) for key in world.seconds}
@@ -179,7 +203,19 @@ async def play(
         },
         stopped=stopped,
         unscored=sum(score is None for score in scores or ()),
+        task=attempt,
+        reason=wrong or observation.reason,
     )
+
+
+def _begin(world: World, seed: int, task: str | None, steps: int) -> tuple[str, Observation]:
+    """Reset the world; return the name of the task that is attempted, if any, and what it shows."""
+    if isinstance(world, Suite):
+        name = world.tasks[0].name if task is None else task
+        return name, world.reset(seed, name, limit=steps)
+    if task is not None:
+        raise InvalidValue("task", task, f"has no meaning for {world.name}: it has no tasks")
+    return "", world.reset(seed)
 
 
 async def _decide(
@@ -193,7 +229,8 @@ async def _decide(
     state, actions = situation.observation.state, situation.observation.actions
     if isinstance(source, Sampler):
         with spent.on("learner"):
-            modulation = episode.modulation(state, actions)
+            known = replace(situation, remembered=episode.remembered(state))
+            modulation = episode.modulation(state, {*actions, *executable(known)})
         with spent.on("model"):
             drawn = await source.sample(situation, modulation, rng)
         with spent.on("learner"):

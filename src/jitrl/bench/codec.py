@@ -31,6 +31,7 @@ class LoggedStep:
     terminated      the world ended with this step
     text            what the world printed after it
     opening         what the world had printed before it; kept with the first step of an episode
+    reason          what went wrong with this step, where something did
     """
 
     episode: int
@@ -43,6 +44,7 @@ class LoggedStep:
     terminated: bool
     text: str = ""
     opening: str = ""
+    reason: str = ""
 
 
 def dumps(value: object) -> str:
@@ -58,6 +60,7 @@ def step_line(
     first  what the world showed when the episode began
     """
     begin = {"opening": first.text} if t == 0 else {}
+    wrong = {"reason": after.reason} if after.reason else {}
     return dumps(
         {
             "episode": number,
@@ -91,6 +94,7 @@ def step_line(
             "samples": decision.samples,
             "text": after.text,
             **begin,
+            **wrong,
         }
     )
 
@@ -149,6 +153,7 @@ def read_step(line: str | bytes) -> LoggedStep:
         terminated=got["terminated"],
         text=got.get("text", ""),
         opening=got.get("opening", ""),
+        reason=got.get("reason", ""),
     )
 
 
@@ -165,6 +170,9 @@ def read_episode(line: str | bytes) -> Played:
     for name in ("number", "steps", "changed", "abstained"):
         if not isinstance(got[name], int):
             raise TypeError(f"{name} is no whole number: {got[name]!r}")
+    for name in ("task", "reason"):
+        if not isinstance(got.get(name, ""), str):
+            raise TypeError(f"{name} is no text: {got[name]!r}")
     got["seconds"] = {name: number(spent) for name, spent in got["seconds"].items()}
     return Played(**got)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from jitrl.checks import count
 from jitrl.credit import Signal
@@ -19,7 +21,15 @@ from jitrl.scores import names as score_names
 from jitrl.similarity import Field
 
 AGENTS = ("jitrl", "static")
+Order = Literal["tasks", "passes"]
+OPTION_PLACES = (
+    *("chromium", "visible", "log", "keep", "interpreter"),
+    *("sites", "accounts", "accounts_file", "logins_folder"),
+)
+"""Options that say where a world finds what it plays, or how it is watched, not what it is."""
 _LIMITS = ("episodes", "steps", "proposals")
+_COUNTS = (*_LIMITS, "samples", "top_logprobs", "max_tokens", "attempts", "workers")
+_LONGEST = 80  # characters of a world's name in that of a folder
 _ACTING = ("model", "scores", "samples", "window", "top_logprobs", "max_tokens", "summarise")
 _JUDGING = ("judge_model", "credit", "tell_outcome")
 _FIRST = ("world", "agent", "preset", "overrides", "seed", *_LIMITS)
@@ -35,8 +45,9 @@ class Configuration:
     preset     name of the preset
     overrides  hyper-parameter -> JSON value; a list of three numbers is a Ramp
     seed       >= 0
-    episodes   >= 1: how many are wanted; all but this, and where things are found (games, base_url,
-               judge_url), must be equal to resume a run
+    episodes   >= 1: how many are wanted, of a suite at most tasks x attempts; None: all of these,
+               or 30 of another world. All but this, and where things are found (games, base_url,
+               judge_url, some options), must be equal to resume a run
     steps      >= 1: at most so many in an episode
     proposals  >= 1: candidates of a step: drawn from the valid actions, or named by the model
     memory     path or postgresql:// address of a memory that other runs share, without a password;
@@ -50,6 +61,12 @@ class Configuration:
     credit     what returns are made of: "reward", "judged" or "mixed" (reward + judged)
     tell_outcome  the judge is told how the episode ended
     summarise  the history in the state is written by the acting model
+    attempts   >= 1: at each task of a suite; may grow with "passes", or a single task
+    order      "tasks": all attempts at a task in a row; "passes": every task once, then again
+    options    name -> JSON value: what the world is opened with
+    reset_command  run before each pass, without a shell; it must succeed
+    workers    >= 1: processes that share the tasks out among them, and the memory
+    part       in [0, workers): the share of one of them; None: all
 
     Raises InvalidValue or UnknownName.
     """
@@ -59,7 +76,7 @@ class Configuration:
     preset: str = "default"
     overrides: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
-    episodes: int = 30
+    episodes: int | None = None
     steps: int = 50
     proposals: int = 3
     memory: str | None = None
@@ -76,17 +93,25 @@ class Configuration:
     credit: Signal = "reward"
     tell_outcome: bool = False
     summarise: bool = False
+    attempts: int = 1
+    order: Order = "tasks"
+    options: Mapping[str, object] = field(default_factory=dict)
+    reset_command: str | None = None
+    workers: int = 1
+    part: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.world, str):
             raise InvalidValue("world", self.world, "must be a text such as textworld:1")
         if self.agent not in AGENTS:
             raise UnknownName("agent", self.agent, list(AGENTS))
-        for name in (*_LIMITS, "samples", "top_logprobs", "max_tokens"):
-            count(name, getattr(self, name), least=1)
+        for name in _COUNTS:
+            if name != "episodes" or self.episodes is not None:
+                count(name, getattr(self, name), least=1)
         count("seed", self.seed)
         count("window", self.window)
         self._check_models()
+        self._check_tasks()
         if remote(self.memory) and holds_password(self.memory):  # it would stand in the run folder
             raise InvalidValue(
                 "memory", shown(self.memory), "must hold no password: set PGPASSWORD, or ~/.pgpass"
@@ -115,6 +140,28 @@ class Configuration:
         if self.judge_model is None and (self.judge_url or self.tell_outcome):
             raise InvalidValue("judge_model", None, "must be given: what is set is for a judge")
 
+    def _check_tasks(self) -> None:
+        """Raise for what cannot be meant of a suite."""
+        if self.order not in get_args(Order):
+            raise UnknownName("order", self.order, list(get_args(Order)))
+        if not isinstance(self.options, Mapping):
+            raise InvalidValue("options", self.options, "must be a mapping from name to value")
+        if not isinstance(self.options.get("accounts", ""), str):
+            rule = "must hold no password, which would stand in the run folder: give accounts_file"
+            raise InvalidValue("accounts", "...", rule)
+        if self.part is not None and not 0 <= count("part", self.part) < self.workers:
+            raise InvalidValue("part", self.part, f"must be less than workers, {self.workers}")
+        if self.reset_command is None:
+            return
+        try:
+            words = shlex.split(self.reset_command)
+        except ValueError as error:
+            rule = f"cannot be read ({error}): quote it as for a shell"
+            raise InvalidValue("reset_command", self.reset_command, rule) from error
+        if not words or self.order != "passes":
+            rule = "must be a command, and needs --order passes"
+            raise InvalidValue("reset_command", self.reset_command, rule)
+
     @property
     def acting(self) -> dict[str, object]:
         """How the base policy comes about: the model, and all that it is asked with."""
@@ -126,7 +173,7 @@ class Configuration:
         return {name: getattr(self, name) for name in _JUDGING}
 
     @property
-    def options(self) -> Options:
+    def score_options(self) -> Options:
         """What the score source is told."""
         return Options(
             self.proposals, self.samples, self.window, self.top_logprobs, self.max_tokens
@@ -139,33 +186,43 @@ class Configuration:
     def as_json(self) -> dict[str, object]:
         """Return the fields as JSON values; `from_json` is the way back."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"overrides": dict(self.overrides)}
+        return values | {"overrides": dict(self.overrides), "options": dict(self.options)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, object]) -> Configuration:
         """Return the configuration that `as_json` described; raises TypeError for other keys."""
         return cls(**cast("dict[str, Any]", dict(values)))
 
-    def extended(self, episodes: int) -> Configuration:
+    def extended(self, episodes: int | None) -> Configuration:
         """Return the same with another number of episodes."""
         return replace(self, episodes=episodes)
+
+    @property
+    def what(self) -> dict[str, object]:
+        """The options but for those that say where things are: what is played."""
+        return {name: self.options[name] for name in self.options if name not in OPTION_PLACES}
 
     def folder(self) -> Path:
         """Return the folder that a run of this is kept in unless the user names one."""
         model = "" if self.model is None else f"-{self.model.rpartition('/')[2]}-{self.scores}"
-        name = f"{self.world}-{self.agent}-{self.preset}{model}-{self.seed}"
+        world = self.world
+        if len(world) > _LONGEST:  # a suite may name many tasks, and a folder may not
+            world = f"{world[:_LONGEST]}-{hashlib.sha256(world.encode()).hexdigest()[:8]}"
+        name = f"{world}-{self.agent}-{self.preset}{model}-{self.seed}"
         return Path("runs", re.sub(r"[^A-Za-z0-9._-]+", "-", name))
 
     def command(self, folder: Path) -> list[str]:
         """Return the command that plays this in `folder`, every choice spelled out."""
         words = ["jitrl", "run", self.world]
         for name in ("agent", "preset", "seed", *_LIMITS):
-            words += [f"--{name}", str(getattr(self, name))]
-        for name, value in self.overrides.items():
-            words += ["--set", f"{name}={json.dumps(value)}"]
+            if (limit := getattr(self, name)) is not None:
+                words += [f"--{name}", str(limit)]
+        for option, held in (("--set", self.overrides), ("--option", self.options)):
+            for name, value in held.items():
+                words += [option, f"{name}={json.dumps(value)}"]
         for given in fields(self)[len(_FIRST) :]:
             value = getattr(self, given.name)
-            if value != given.default:
+            if value != given.default and given.name not in ("options", "part"):
                 option = "--" + given.name.replace("_", "-")
                 words += [option] if value is True else [option, str(value)]
         return [*words, "--out", str(folder)]
@@ -174,8 +231,10 @@ class Configuration:
 _WORDS = {"None": None, "True": True, "False": False}
 
 
-def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
-    """Turn "NAME=VALUE" texts into overrides: VALUE is JSON, a word of Python's, or else a text.
+def parse_overrides(settings: Iterable[str], option: str = "--set") -> dict[str, object]:
+    """Turn "NAME=VALUE" texts into values: VALUE is JSON, a word of Python's, or else a text.
+
+    option  that gave them, for what is raised
 
     Raises InvalidValue for a setting without "=", or one that is given twice.
 
@@ -187,9 +246,9 @@ def parse_overrides(settings: Iterable[str]) -> dict[str, object]:
         name, equals, text = setting.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise InvalidValue("--set", setting, "must be NAME=VALUE, such as beta=5")
+            raise InvalidValue(option, setting, "must be NAME=VALUE, such as beta=5")
         if name in result:
-            raise InvalidValue("--set", setting, f"must give {name} once")
+            raise InvalidValue(option, setting, f"must give {name} once")
         try:
             result[name] = json.loads(text)
         except (ValueError, RecursionError):

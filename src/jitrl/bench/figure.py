@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jitrl.bench.statistics import Group, band, labels, smoothed
+from jitrl.bench.suites import bounds, by_attempt
 from jitrl.errors import MissingExtra
+from jitrl.update import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +33,9 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",
     "text.parse_math": False,
 }
+
+
+_MARKED = 12  # attempts that are few enough to be marked one by one
 
 
 def window(episodes: int) -> int:
@@ -70,37 +75,52 @@ def _world(group: Group) -> str:
 
 def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
     colours = iter(_COLOURS * len(groups))
-    top = 0.0
+    suite, top, longest = groups[0].suite, 0.0, 1
     for group, label in zip(groups, labels(groups), strict=True):
         static = group.configuration.agent == "static"
         colour = _STATIC if static else next(colours)
-        scores = group.scores()
-        episodes = np.arange(1, group.episodes + 1)
-        curves = smoothed(scores, window(group.episodes))
+        scores = _scores(group)
+        longest = max(longest, scores.shape[1])
+        counted = np.arange(1, scores.shape[1] + 1)
+        over = window(scores.shape[1])
+        curves = smoothed(scores, over)
+        mean = curves.mean(axis=0)
         seeds = len(group.seeds)
         name = _wrapped(f"{label} ({seeds} seed{'s' * (seeds > 1)})", 32 if narrow else 60)
-        if seeds > 1:
-            low, high = band(curves)
-            axes.fill_between(episodes, low, high, color=colour, alpha=0.18, linewidth=0)
-            top = max(top, float(high.max()))
+        ends = bounds(group, over) if suite else band(curves) if seeds > 1 else None
+        if ends is not None:
+            axes.fill_between(counted, *ends, color=colour, alpha=0.18, linewidth=0)
+            top = max(top, float(ends[1].max()))
         else:
-            axes.plot(episodes, scores[0], ".", color=colour, alpha=0.4, markersize=5)
+            axes.plot(counted, scores[0], ".", color=colour, alpha=0.4, markersize=5)
             top = max(top, float(scores.max()))
-        axes.plot(
-            episodes, curves.mean(axis=0), "--" if static else "-", color=colour, lw=2, label=name
-        )
-        top = max(top, float(curves.mean(axis=0).max()))
-    _limits(axes, groups, top)
-    title = _wrapped(f"{world}: score by episode", 40 if narrow else 80)
+        marked = "o" if suite and len(counted) <= _MARKED else None
+        axes.plot(counted, mean, "--" if static else "-", color=colour, lw=2, label=name)
+        axes.plot(counted, mean, ls="", marker=marked, color=colour, markersize=5)
+        top = max(top, float(mean.max()))
+    unit = "attempt" if suite else "episode"
+    what = "success" if suite else "score"
+    title = _wrapped(f"{world}: {what} by {unit}", 40 if narrow else 80)
     axes.set_title(title, loc="left", fontweight="bold", fontsize=11.5)
-    axes.set_xlabel(f"episode\n{_caption(groups)}" if narrow else f"episode   {_caption(groups)}")
-    axes.set_ylabel("score at the end of the episode")
-    axes.set_xlim(0.5, max(group.episodes for group in groups) + 0.5)
+    caption = _caption(groups)
+    axes.set_xlabel(f"{unit}\n{caption}" if narrow else f"{unit}   {caption}")
+    if suite:
+        axes.set_ylabel("share of tasks that succeed")
+        axes.set_ylim(-0.02, 1.02)
+    else:
+        _limits(axes, groups, top)
+        axes.set_ylabel("score at the end of the episode")
+        if axes.get_ylim()[0] > 0 or all(group.scores().min() >= 0 for group in groups):
+            axes.set_ylim(bottom=0)
+    axes.set_xlim(0.5, longest + 0.5)
     axes.locator_params(axis="x", integer=True)
-    if axes.get_ylim()[0] > 0 or all(group.scores().min() >= 0 for group in groups):
-        axes.set_ylim(bottom=0)
     legend = axes.legend(loc="best", framealpha=0.85, edgecolor="none", fontsize=9.5)
     legend.set_in_layout(False)
+
+
+def _scores(group: Group) -> Floats:
+    """Return what is drawn, shape (seeds, episodes), or (seeds, attempts) of a suite."""
+    return by_attempt(group) if group.suite else group.scores()
 
 
 def _wrapped(text: str, width: int) -> str:
@@ -138,7 +158,11 @@ def _limits(axes: Axes, groups: list[Group], top: float) -> None:
 
 
 def _caption(groups: list[Group]) -> str:
-    widths = sorted({window(group.episodes) for group in groups})
+    widths = sorted({window(_scores(group).shape[1]) for group in groups})
     mean = "mean of the last " + " or ".join(str(width) for width in widths)
-    shaded = "; shaded: 95 % interval over seeds" if any(len(g.seeds) > 1 for g in groups) else ""
+    over = "seeds"
+    if groups[0].suite:
+        over = "tasks" if all(len(group.seeds) == 1 for group in groups) else "tasks and seeds"
+    known = any(len(group.seeds) > 1 or len(group.runs[0].manifest.tasks) > 1 for group in groups)
+    shaded = f"; shaded: 95 % interval over {over}" if known else ""
     return f"({mean}{shaded})" if widths != [1] or shaded else ""

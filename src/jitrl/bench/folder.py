@@ -6,6 +6,8 @@
     memory.db       what was learned, unless the run shares a memory or is static
     judged.jsonl    a line per episode that a judge scored
     calls.jsonl     a line per call of a model: what for, what it used, what it cost
+    passes.jsonl    a line per call of the user's command that resets the sites before a pass
+    part-K          a run folder: the share of one of several processes, whose memory lies here
     lock            held by the process that is writing
 
 A line is one write, and reaches the operating system before the run goes on: what a killed process
@@ -14,13 +16,12 @@ leaves behind is whole lines, and at most one torn line at the end of a file.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -28,9 +29,12 @@ from jitrl.agents.player import Played
 from jitrl.bench import codec
 from jitrl.bench.codec import LoggedStep
 from jitrl.bench.configuration import Configuration
-from jitrl.errors import BadRun, JitrlError, RunError
+from jitrl.bench.files import Lines, locked, replace_file, whole_lines, writing
+from jitrl.bench.plan import Plan, plan
+from jitrl.errors import BadRun, JitrlError
+from jitrl.worlds import Task
 
-FORMAT = 2  # 1 knew no language models; it is read
+FORMAT = 3  # 1 knew no language models, 2 no suites; they are read
 MANIFEST, STEPS, EPISODES, JUDGED, CALLS, MEMORY, LOCK = (
     "run.json",
     "steps.jsonl",
@@ -44,7 +48,6 @@ PLACES = ("games", "base_url", "judge_url")
 """Where a run finds what it plays: it may be somewhere else when the run is continued."""
 _NEW = MANIFEST + ".new"
 _T = TypeVar("_T")
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Manifest:
     started        when that was, ISO 8601 in UTC
     command        that plays the same
     prompts        template -> hash, of all that models are asked with
+    tasks          of a suite, with the sites and the template of each; empty for another world
     """
 
     run: str
@@ -71,6 +75,12 @@ class Manifest:
     started: str
     command: list[str]
     prompts: Mapping[str, str] = field(default_factory=dict)
+    tasks: tuple[Task, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """What is played."""
+        return plan(self.configuration, self.tasks)
 
     def episode_id(self, number: int) -> str:
         """Return the id under which an episode is stored in the memory."""
@@ -78,15 +88,24 @@ class Manifest:
 
     def text(self) -> str:
         """Return the content of run.json."""
-        values = vars(self) | {"configuration": self.configuration.as_json()}
+        tasks = [asdict(task) for task in self.tasks]
+        values = vars(self) | {"configuration": self.configuration.as_json(), "tasks": tasks}
         return json.dumps({"format": FORMAT} | values, indent=2) + "\n"
 
     def check_same(self, wanted: Manifest) -> None:
         """Raise BadRun, naming the first difference, unless `wanted` would play the same run."""
         mine, other = self.configuration.as_json(), wanted.configuration.as_json()
+        free = {"episodes", "overrides", "options", *PLACES}  # overrides show in the preset
+        if self.plan.by_pass:  # more attempts leave the numbers of the first as they are
+            free.add("attempts")
         for name in mine:
-            if name not in ("episodes", "overrides", *PLACES):  # overrides show in the preset
+            if name not in free:
                 _same(name, mine[name], other[name])
+        options, others = self.configuration.what, wanted.configuration.what
+        for name in sorted(options.keys() | others.keys()):
+            _same(f"option {name}", options.get(name), others.get(name))
+        for ours, theirs in zip_longest(self.tasks, wanted.tasks):
+            _same("task", ours and ours.name, theirs and theirs.name)
         for name in sorted(self.preset.keys() | wanted.preset.keys()):
             _same(f"hyper-parameter {name}", self.preset.get(name), wanted.preset.get(name))
         for name in sorted(self.world.keys() | wanted.world.keys()):
@@ -94,19 +113,45 @@ class Manifest:
         for name in sorted(self.prompts.keys() | wanted.prompts.keys()):
             _same(f"prompt {name}", self.prompts.get(name), wanted.prompts.get(name))
 
+    def check_part_of(self, whole: Manifest, path: Path) -> None:
+        """Raise BadRun if the run in `path` is no part of the whole."""
+        if self.run != whole.run:
+            raise BadRun(f"{str(path)!r} is part of another run: take it out of this folder")
+
+    def grown(self, wanted: Manifest) -> Manifest:
+        """Return the same run with as many episodes as `wanted` has, if those are more."""
+        if wanted.plan.total <= self.plan.total:
+            return self
+        more = {name: getattr(wanted.configuration, name) for name in ("episodes", "attempts")}
+        return replace(self, configuration=replace(self.configuration, **more))
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run as read back from its folder: finished episodes only, in order."""
+    """A run as read back from its folder: finished episodes only, in order.
+
+    parts  the runs that it consists of, where several processes share its tasks out
+    """
 
     path: Path
     manifest: Manifest
     episodes: list[Played]
+    parts: tuple[Run, ...] = ()
 
     @property
     def configuration(self) -> Configuration:
         """What was played."""
         return self.manifest.configuration
+
+    @property
+    def memory(self) -> str:
+        """Where its memory is; a static run has none there."""
+        return memory_of(self.configuration, self.path)
+
+    @property
+    def folders(self) -> tuple[Run, ...]:
+        """The runs that have files of their own: the parts, or else the run itself."""
+        return self.parts or (self,)
 
 
 class RunFolder:
@@ -117,22 +162,21 @@ class RunFolder:
 
     `RunFolder(path, manifest)` begins a run there; with `resume` it continues the one that is
     there, if there is one. Raises BadRun where the folder holds something else than what is wanted,
-    RunError where it cannot be written, or where another process is writing it.
+    RunError where it cannot be written, or where another process is writing it, `patience` seconds
+    later still.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, *, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, *, resume: bool = False, patience: float = 0.0
+    ) -> None:
         self.path = path
         self.finished: list[Played] = []
         self.unfinished: list[LoggedStep] = []
-        with writing(path):
-            path.mkdir(parents=True, exist_ok=True)
-            _check_ours(path)
         with ExitStack() as opened:
-            opened.callback(os.close, _locked(path / LOCK))
-            self.manifest = self._claimed(manifest, resume)
+            self.manifest = opened.enter_context(claimed(path, manifest, resume, patience))
             with writing(path):
-                self._steps = opened.enter_context(closing(_Lines(path / STEPS)))
-                self._episodes = opened.enter_context(closing(_Lines(path / EPISODES)))
+                self._steps = opened.enter_context(closing(Lines(path / STEPS)))
+                self._episodes = opened.enter_context(closing(Lines(path / EPISODES)))
             self._recover()
             self._opened = opened.pop_all()
 
@@ -149,7 +193,7 @@ class RunFolder:
 
     def add_judged(self, line: str) -> None:
         """Append the line of what a judge made of an episode; of several the last one holds."""
-        with writing(self.path), closing(_Lines(self.path / JUDGED)) as judged:
+        with writing(self.path), closing(Lines(self.path / JUDGED)) as judged:
             judged.append(line)
 
     def drop_unfinished(self) -> None:
@@ -168,58 +212,76 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _claimed(self, wanted: Manifest, resume: bool) -> Manifest:
-        """Return the manifest in force: the one that is there, or `wanted`, now written."""
-        if (self.path / MANIFEST).exists():
-            if not resume:
-                raise BadRun(
-                    f"{str(self.path)!r} already holds a run: continue it with --resume, or name "
-                    "another folder with --out"
-                )
-            held = _read_manifest(self.path)
-            held.check_same(wanted)
-            return held
-        with writing(self.path):
-            replace_file(self.path / MANIFEST, wanted.text().encode())
-        return wanted
+    @property
+    def next(self) -> int:
+        """The number of the episode after the finished ones."""
+        return next(islice(self.manifest.plan.numbers(), len(self.finished), None))
 
     def _recover(self) -> None:
         """Read what is there, and cut away torn lines."""
         with writing(self.path):
-            self.finished, end = _finished(self.path)
+            self.finished, end = _finished(self.path, self.manifest)
             self._episodes.cut(end)
             rest = list(_after_finished(self.path, self.finished))
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
             if (self.path / JUDGED).exists():
-                end = max((end for end, _ in _whole_lines(self.path / JUDGED)), default=0)
-                with closing(_Lines(self.path / JUDGED)) as judged:
+                end = max((end for end, _ in whole_lines(self.path / JUDGED)), default=0)
+                with closing(Lines(self.path / JUDGED)) as judged:
                     judged.cut(end)
         self.unfinished = [
             _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
         ]
         places = [(step.episode, step.t) for step in self.unfinished]
-        if places != [(len(self.finished), t) for t in range(len(places))]:
+        if places != [(self.next, t) for t in range(len(places))]:
             raise BadRun(f"{str(self.path / STEPS)!r} has steps out of order: restore it")
 
 
-class _Lines:
-    """A file that grows by whole lines."""
+@contextmanager
+def claimed(
+    path: Path, wanted: Manifest, resume: bool, patience: float = 0.0
+) -> Iterator[Manifest]:
+    """Hold a folder for writing by this process alone; the manifest in force is written there.
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    Raises as `RunFolder`.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _check_ours(path)
+    lock = locked(path / LOCK, patience)
+    try:
+        yield _in_force(path, wanted, resume)
+    finally:
+        os.close(lock)
 
-    def append(self, line: str) -> None:
-        data = memoryview(line.encode() + b"\n")
-        while data:  # a nearly full disk takes part of it before it fails
-            data = data[os.write(self._file, data) :]
 
-    def cut(self, end: int) -> None:
-        if os.fstat(self._file).st_size != end:
-            os.ftruncate(self._file, end)
+def _in_force(path: Path, wanted: Manifest, resume: bool) -> Manifest:
+    """Return the manifest that is there, grown to what is wanted, or `wanted`, now written."""
+    held = None
+    if (path / MANIFEST).exists():
+        if not resume:
+            raise BadRun(
+                f"{str(path)!r} already holds a run: continue it with --resume, or name "
+                "another folder with --out"
+            )
+        held = _read_manifest(path)
+        held.check_same(wanted)
+        wanted = held.grown(wanted)
+    if wanted is not held:
+        with writing(path):
+            replace_file(path / MANIFEST, wanted.text().encode())
+    return wanted
 
-    def close(self) -> None:
-        os.close(self._file)
+
+def memory_of(configuration: Configuration, path: Path) -> str:
+    """Return where the memory of a run in the folder `path` is."""
+    ours = path if configuration.part is None else path.parent  # the parts of a run share one
+    return configuration.memory or str(ours / MEMORY)
+
+
+def part_folder(path: Path, part: int) -> Path:
+    """Return the folder of a part of the run in the folder `path`."""
+    return path / f"part-{part}"
 
 
 def read(path: Path) -> Run:
@@ -228,8 +290,16 @@ def read(path: Path) -> Run:
     Raises BadRun where there is none, or where it is damaged.
     """
     manifest = _read_manifest(path)
+    parts: list[Run] = []
     with writing(path):
-        return Run(path, manifest, _finished(path)[0])
+        if manifest.configuration.workers == 1 or manifest.configuration.part is not None:
+            return Run(path, manifest, _finished(path, manifest)[0])
+        for number in range(manifest.configuration.workers):
+            if (part_folder(path, number) / MANIFEST).exists():
+                parts.append(read(part_folder(path, number)))
+                parts[-1].manifest.check_part_of(manifest, parts[-1].path)
+    episodes = sorted((one for part in parts for one in part.episodes), key=lambda e: e.number)
+    return Run(path, manifest, episodes, tuple(parts))
 
 
 def find(run: Run, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], LoggedStep]:
@@ -238,44 +308,25 @@ def find(run: Run, places: Collection[tuple[int, int]]) -> dict[tuple[int, int],
     Steps of an episode that is not finished are found as well.
     """
     found = {}
-    with writing(run.path):
-        for _, line in _whole_lines(run.path / STEPS):
-            match = codec.PLACE.match(line)
-            if match is None or (int(match[1]), int(match[2])) in places:
-                step = _parsed(run.path / STEPS, line, codec.read_step)
-                found[step.episode, step.t] = step
+    for path in (part.path / STEPS for part in run.folders):
+        with writing(run.path):
+            for _, line in whole_lines(path):
+                match = codec.PLACE.match(line)
+                if match is None or (int(match[1]), int(match[2])) in places:
+                    step = _parsed(path, line, codec.read_step)
+                    found[step.episode, step.t] = step
     return found
 
 
 def judged(run: Run) -> dict[int, list[float | None]]:
     """Return episode -> the judge's scores of its steps, None for none; raises BadRun."""
     found = {}
-    with writing(run.path):
-        for _, line in _whole_lines(run.path / JUDGED):
-            number, scores = _parsed(run.path / JUDGED, line, codec.read_judged)
-            found[number] = scores
+    for path in (part.path / JUDGED for part in run.folders):
+        with writing(run.path):
+            for _, line in whole_lines(path):
+                number, scores = _parsed(path, line, codec.read_judged)
+                found[number] = scores
     return found
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole, or as it was before."""
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(content)
-    new.replace(path)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a RunError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        if error.errno in _FULL:
-            remedy = "free some disk space, then continue with --resume; finished episodes are kept"
-        else:
-            remedy = "check the path and its rights, or name another folder"
-        raise RunError(f"{str(where)!r}: {error.strerror or error}: {remedy}") from error
 
 
 def _check_ours(path: Path) -> None:
@@ -283,23 +334,6 @@ def _check_ours(path: Path) -> None:
     names = {entry.name for entry in path.iterdir()}
     if MANIFEST not in names and names - {LOCK, _NEW}:
         raise BadRun(f"{str(path)!r} holds files, but no run: name another folder with --out")
-
-
-def _locked(path: Path) -> int:
-    """Return the lock file, locked until it is closed or the process dies."""
-    with writing(path):
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise RunError(
-                f"another process is writing {str(path.parent)!r}: wait for it, or end it"
-            ) from error
-        except BaseException:
-            os.close(lock)
-            raise
-        return lock
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -316,6 +350,10 @@ def _read_manifest(path: Path) -> Manifest:
                 "a newer jitrl"
             )
         got["configuration"] = Configuration.from_json(got["configuration"])
+        got["tasks"] = tuple(
+            Task(task["name"], tuple(task["sites"]), task["template"])
+            for task in got.get("tasks", ())
+        )
         return Manifest(**got)
     except BadRun:
         raise
@@ -331,27 +369,15 @@ def _same(name: str, held: object, wanted: object) -> None:
         )
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Iterate over (where the line ends, the line); a torn one at the end is left out."""
-    if not path.exists():
-        return
-    end = 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                return
-            end += len(line)
-            yield end, line
-
-
-def _finished(path: Path) -> tuple[list[Played], int]:
+def _finished(path: Path, manifest: Manifest) -> tuple[list[Played], int]:
     """Return the finished episodes, and where the last one's line ends."""
     finished: list[Played] = []
     end = 0
-    for line_end, line in _whole_lines(path / EPISODES):
+    lines = whole_lines(path / EPISODES)
+    for (line_end, line), number in zip(lines, manifest.plan.numbers(), strict=False):
         played = _parsed(path / EPISODES, line, codec.read_episode)
-        if played.number != len(finished):
-            raise BadRun(f"{str(path / EPISODES)!r} lacks episode {len(finished)}: restore it")
+        if played.number != number:
+            raise BadRun(f"{str(path / EPISODES)!r} lacks episode {number}: restore it")
         finished.append(played)
         end = line_end
     return finished, end
@@ -362,7 +388,7 @@ def _after_finished(path: Path, finished: list[Played]) -> Iterator[tuple[int, b
 
     The first is that last line, (0, b"") where there is none. Raises BadRun if a line is missing.
     """
-    lines = _whole_lines(path / STEPS)
+    lines = whole_lines(path / STEPS)
     last = (0, b"")
     for played in finished:
         for t in range(played.steps):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jitrl import models, scores
 from jitrl.agents.summary import Summariser
 from jitrl.bench.configuration import Configuration
+from jitrl.checks import count
 from jitrl.credit.judge import LONGEST, ModelJudge
 from jitrl.errors import BudgetSpent, InvalidValue
 from jitrl.models import Model
@@ -75,6 +76,19 @@ class Access:
         if self.record is not None and self.replay is not None:
             raise InvalidValue("record", str(self.record), "has no meaning with a replay")
 
+    def of_part(self, part: int, parts: int) -> Access:
+        """Return the share of one of several processes: of the budget, and a file of its own."""
+        dollars, tokens = self.budget.dollars, self.budget.tokens
+        return replace(
+            self,
+            budget=Budget(
+                None if dollars is None else dollars / parts,
+                None if tokens is None else max(tokens // parts, 1),
+            ),
+            record=None if self.record is None else _beside(self.record, f".part-{part}"),
+            replay=None if self.replay is None else _beside(self.replay, f".part-{part}"),
+        )
+
     def prices_of(self, served: Served) -> Prices:
         """Return the prices that hold: the user's alone for a model at an address of its own."""
         return self.prices if served.url is None else self.prices.own()
@@ -114,7 +128,7 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
             if served.place not in result:
                 result[served.place] = _open(served, access)
         acting = result.get((configuration.model or "", configuration.base_url))
-        source = scores.make(configuration.scores, acting, configuration.options)
+        source = scores.make(configuration.scores, acting, configuration.score_options)
         greedy = configuration.resolved().rule != "exact" and configuration.agent != "static"
         if isinstance(source, Sampler) and greedy:
             rule = f"has a greedy rule, and {configuration.scores} draws: use --scores labels"
@@ -137,7 +151,7 @@ async def cast(
                 kept[served.place] = _kept(models[served.place], served, access, ledger)
         acting = kept.get((configuration.model or "", configuration.base_url))
         judging = kept.get((configuration.judge_model or "", configuration.judge_url))
-        source = scores.make(configuration.scores, acting, configuration.options)
+        source = scores.make(configuration.scores, acting, configuration.score_options)
         if acting is not None and configuration.scores in _PROBED:
             await _probed(acting)
         summarise = judge = None
@@ -192,21 +206,23 @@ def expected(
 ) -> Estimate:
     """Return what a run will use at most, from the first thing that its world shows.
 
-    A prompt is taken to be as long as the first one, with a full window of steps, and to list as
-    many actions. Replies that have to be asked for again come on top. Where the world reads more
-    actions than it lists, the model writes some first, and these are listed.
+    The configuration says how many episodes. A prompt is taken to be as long as the first one, with
+    a full window of steps, and to list as many actions. Replies that have to be asked for again
+    come on top. Where the world reads more actions than it lists, the model writes some first, and
+    these are listed.
     """
     proposes = first.reader is not None and configuration.scores not in _DRAWING
     listed = _longest_list(configuration) if proposes else first.actions
     shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(listed))
     asked = shown + 150 + configuration.window * _TURN_TOKENS
-    steps = configuration.episodes * configuration.steps
+    episodes = count("episodes", configuration.episodes, least=1)
+    steps = episodes * configuration.steps
     total = estimate([], access.prices)
     for served in called(configuration):
         if served.mark:  # the judge
             read = configuration.steps * (min(shown, LONGEST // 4) + _TURN_TOKENS)
             written = configuration.steps * _JUDGED_TOKENS
-            loads = [Load(served.name, configuration.episodes, read, written)]
+            loads = [Load(served.name, episodes, read, written)]
         else:
             calls, output = _calls_per_step(configuration, len(listed))
             loads = [Load(served.name, steps * calls, asked, output)]

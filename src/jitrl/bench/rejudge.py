@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jitrl.bench import codec
 from jitrl.bench.codec import LoggedStep
-from jitrl.bench.folder import CALLS, MEMORY, Run, RunFolder, find, read
+from jitrl.bench.folder import CALLS, Run, RunFolder, find, read
 from jitrl.bench.language import Access, judge_of, opened_judge
 from jitrl.credit.judge import ModelJudge
 from jitrl.errors import BadRun, ModelError
@@ -47,6 +47,8 @@ def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
     before an episode that the budget does not allow.
     """
     run = read(path)
+    if run.parts:
+        return _judge_parts(run, access, url)
     configuration = run.configuration
     if configuration.judge_model is None or configuration.agent == "static":
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
@@ -61,6 +63,22 @@ def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
         return asyncio.run(_judge_all(run, folder, memory, access, ledger))
 
 
+def _judge_parts(run: Run, access: Access, url: str | None) -> Rejudged:
+    """Score the parts of a run, each with its share of the budget, until the judge fails."""
+    done = Rejudged(0, 0, 0)
+    for number, part in enumerate(run.parts):
+        one = judge_run(part.path, access.of_part(number, run.configuration.workers), url)
+        done = Rejudged(
+            done.episodes + one.episodes,
+            done.scored + one.scored,
+            done.unscored + one.unscored,
+            one.failure,
+        )
+        if one.failure is not None:
+            break
+    return done
+
+
 def unscored(run: Run) -> int:
     """Return how many finished episodes of a run with a judge have no score at all."""
     with closing(_memory(run, readonly=True)) as memory:
@@ -71,7 +89,7 @@ def unscored(run: Run) -> int:
 
 
 def _memory(run: Run, *, readonly: bool = False) -> Memory:
-    address = run.configuration.memory or str(run.path / MEMORY)
+    address = run.memory
     if run.episodes and not (remote(address) or Path(address).exists()):
         raise BadRun(f"the memory of the run is missing, {address!r}: restore it")
     return open_memory(address, readonly=readonly)

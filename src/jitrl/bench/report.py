@@ -9,44 +9,33 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from jitrl.bench import suite_tables, suites, tables
 from jitrl.bench.figure import draw
-from jitrl.bench.folder import Run, replace_file, writing
-from jitrl.bench.statistics import (
-    LAST,
-    Difference,
-    Estimate,
-    Group,
-    differences,
-    groups,
-    labels,
-    summary,
-)
+from jitrl.bench.files import replace_file, writing
+from jitrl.bench.folder import Run
+from jitrl.bench.statistics import LAST, Estimate, Group, differences, groups, labels, summary
+from jitrl.bench.tables import Table, estimated, shown
 
 _CSV = (
     *("world", "agent", "preset", "overrides", "models"),
     *("steps", "proposals", "seeds", "episodes"),
     *("mean", "mean_low", "mean_high", "last", "last_low", "last_high", "best"),
     *("difference", "difference_low", "difference_high"),
+    *("tasks", "attempts", "any", "any_low", "any_high"),
 )
 FILES = ("curve.png", "report.html", "report.md", "report.csv")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts; the first column names the row."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+ATTEMPTS = "attempts.csv"
 
 
 def write(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write the report on the runs into a folder, and return its files.
+
+    Those of suites have one more: a row for each attempt.
 
     Raises BadRun for runs that cannot be compared, MissingExtra where matplotlib or scipy is not
     installed, RunError where the folder cannot be written.
@@ -58,11 +47,42 @@ def write(runs: Sequence[Run], folder: Path) -> list[Path]:
         "report.md": markdown(among).encode(),
         "report.csv": comma_separated(among).encode(),
     }
+    if tried := [run for group in among if group.suite for run in group.runs]:
+        contents[ATTEMPTS] = suite_tables.comma_separated(tried).encode()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            replace_file(folder / name, contents[name])
-    return [folder / name for name in FILES]
+        for name, content in contents.items():
+            replace_file(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def results(among: Sequence[Group]) -> tuple[list[Table], list[tuple[str, Table]], str]:
+    """Return the tables of scores, more tables with their headings, and how to read them all."""
+    games, tried = split(among)
+    first, more, notes = [], [], []
+    if games:
+        first.append(scores(games))
+        more.append(("Against static", compared(games)))
+        notes.append(note(games))
+    if tried:
+        first.append(suite_tables.scores(tried))
+        more.append(("Against static", suite_tables.compared(tried)))
+        more += suite_tables.sections(tried)
+        notes.append(suite_tables.note(tried))
+    return first, [(heading, table) for heading, table in more if table.rows], " ".join(notes)
+
+
+def split(among: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """Return the groups that play a world episode after episode, and those of suites."""
+    return [one for one in among if not one.suite], [one for one in among if one.suite]
+
+
+def each(among: Sequence[Group]) -> list[Table]:
+    """Return the tables with a row for each run."""
+    games, tried = ([run for one in part for run in one.runs] for part in split(among))
+    return [
+        table(runs) for table, runs in ((each_run, games), (suite_tables.each_run, tried)) if runs
+    ]
 
 
 def scores(among: Sequence[Group]) -> Table:
@@ -73,8 +93,8 @@ def scores(among: Sequence[Group]) -> Table:
             label,
             str(len(group.seeds)),
             str(group.episodes),
-            _estimate(group.mean()),
-            _estimate(group.last()),
+            estimated(group.mean()),
+            estimated(group.last()),
             f"{group.best():g}",
         )
         for group, label in zip(among, labels(among), strict=True)
@@ -90,22 +110,13 @@ def compared(among: Sequence[Group]) -> Table:
         (
             f"{names[id(found.group)]} \u2212 {names[id(found.static)]}",
             str(found.mean.n),
-            _estimate(found.mean, signed=True),
-            _estimate(found.last, signed=True),
-            verdict(found),
+            estimated(found.mean, signed=True),
+            estimated(found.last, signed=True),
+            shown(found.mean),
         )
         for found in differences(among)
     ]
     return Table(columns, rows)
-
-
-def verdict(found: Difference) -> str:
-    """Say what the mean difference shows; nothing, where its interval holds zero."""
-    if not found.mean.known:
-        return "one seed: nothing shown"
-    if found.mean.low <= 0 <= found.mean.high:
-        return "no difference shown"
-    return "higher than static" if found.mean.low > 0 else "lower than static"
 
 
 def each_run(runs: Sequence[Run]) -> Table:
@@ -161,15 +172,15 @@ def page(among: Sequence[Group]) -> str:
     """Return the report as one HTML page that needs nothing from outside."""
     template = Template(files("jitrl.bench").joinpath("report.html").read_text(encoding="utf-8"))
     runs = [run for group in among for run in group.runs]
-    found = compared(among)
+    first, more, read = results(among)
     return template.substitute(
         title=escape(title(among)),
         subtitle=escape(_subtitle(among)),
         picture=_picture(among),
-        scores=_html_table(scores(among)),
-        note=escape(note(among)),
-        differences=f"<h2>Against static</h2>\n{_html_table(found)}" if found.rows else "",
-        runs=_html_table(each_run(runs)),
+        scores="\n".join(tables.html(table) for table in first),
+        note=escape(read),
+        more="\n".join(f"<h2>{heading}</h2>\n{tables.html(table)}" for heading, table in more),
+        runs="\n".join(tables.html(table) for table in each(among)),
         commands="".join(_html_command(line) for line in commands(runs)),
         configuration="\n".join(
             _details(label, group) for label, group in zip(labels(among), among, strict=True)
@@ -181,35 +192,52 @@ def markdown(among: Sequence[Group]) -> str:
     """Return the tables and the commands as Markdown."""
     runs = [run for group in among for run in group.runs]
     parts = [f"# {title(among)}", _subtitle(among), "![learning curve](curve.png)"]
-    parts += ["## Scores", _markdown_table(scores(among)), note(among)]
-    if (found := compared(among)).rows:
-        parts += ["## Against static", _markdown_table(found)]
-    parts += ["## Runs", _markdown_table(each_run(runs))]
+    first, more, read = results(among)
+    parts += ["## Scores", *(tables.markdown(table) for table in first), read]
+    for heading, table in more:
+        parts += [f"## {heading}", tables.markdown(table)]
+    parts += ["## Runs", *(tables.markdown(table) for table in each(among))]
     parts += ["## How to repeat this", "\n".join(f"    {line}" for line in commands(runs))]
     return "\n\n".join(parts) + "\n"
 
 
 def comma_separated(among: Sequence[Group]) -> str:
-    """Return one row per group, numbers in full; an unknown one is empty."""
+    """Return one row per group, numbers in full; an unknown one is empty.
+
+    Of a suite "mean" is Avg, and "last" is Final.
+    """
     against = {id(found.group): found.mean for found in differences(among)}
+    against |= {id(found.group): found.average for found in suites.differences(among)}
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(_CSV)
     for group in among:
         what = group.configuration
-        estimates = (group.mean(), group.last(), against.get(id(group)))
-        mean, last, difference = (
-            (estimate.mean, estimate.low, estimate.high) if estimate else (math.nan,) * 3
-            for estimate in estimates
-        )
-        numbers = (*mean, *last, group.best(), *difference)
+        difference = _ends(against.get(id(group)))
+        if group.suite:
+            found = suites.results(suites.of_group(group))
+            numbers = (*_ends(found.average), *_ends(found.final), math.nan, *difference)
+            rest: list[object] = [found.tasks, found.attempts, *map(_full, _ends(found.any))]
+        else:
+            numbers = (*_ends(group.mean()), *_ends(group.last()), group.best(), *difference)
+            rest = [""] * 5
         out.writerow(
-            [what.world, what.agent, what.preset, json.dumps(dict(what.overrides))]
-            + [json.dumps(what.acting | what.judging) if what.model or what.judge_model else ""]
-            + [what.steps, what.proposals, " ".join(map(str, group.seeds)), group.episodes]
-            + ["" if math.isnan(number) else repr(number) for number in numbers]
+            (
+                *(what.world, what.agent, what.preset, json.dumps(dict(what.overrides))),
+                json.dumps(what.acting | what.judging) if what.model or what.judge_model else "",
+                *(what.steps, what.proposals, " ".join(map(str, group.seeds)), group.episodes),
+                *(*map(_full, numbers), *rest),
+            )
         )
     return text.getvalue()
+
+
+def _ends(estimate: Estimate | None) -> tuple[float, float, float]:
+    return (estimate.mean, estimate.low, estimate.high) if estimate else (math.nan,) * 3
+
+
+def _full(number: float) -> str:
+    return "" if math.isnan(number) else repr(float(number))
 
 
 def title(among: Sequence[Group]) -> str:
@@ -220,9 +248,12 @@ def title(among: Sequence[Group]) -> str:
 
 def commands(runs: Sequence[Run]) -> list[str]:
     """Return the commands that play the runs again, and the one that reports on them."""
-    played = [
-        shlex.join(run.configuration.extended(len(run.episodes)).command(run.path)) for run in runs
-    ]
+    played = []
+    for run in runs:
+        wanted, count = run.configuration, len(run.episodes)
+        if not (run.manifest.tasks and count == run.manifest.plan.total):
+            wanted = wanted.extended(count)
+        played.append(shlex.join(wanted.command(run.path)))
     return [*played, shlex.join(["jitrl", "report", *(str(run.path) for run in runs)])]
 
 
@@ -234,19 +265,12 @@ def _subtitle(among: Sequence[Group]) -> str:
     return f"{count}, at most {steps} steps an episode; {', '.join(versions)}"
 
 
-def _estimate(estimate: Estimate, *, signed: bool = False) -> str:
-    form = "+.2f" if signed else ".2f"
-    text = format(estimate.mean, form)
-    if estimate.known:
-        text += f" [{format(estimate.low, form)}, {format(estimate.high, form)}]"
-    return text
-
-
 def _picture(among: Sequence[Group]) -> str:
     wide, narrow = (_data(draw(among, "svg", narrow=narrow)) for narrow in (False, True))
+    alt = "Score by episode, or success by attempt: a curve for each row of the table below"
     return (
         f'<picture>\n<source media="(max-width: 600px)" srcset="{narrow}">\n'
-        f'<img alt="Score by episode, a curve for each row of the table below" src="{wide}">\n'
+        f'<img alt="{alt}" src="{wide}">\n'
         "</picture>"
     )
 
@@ -255,34 +279,10 @@ def _data(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = [
-        "".join(
-            f'<td data-name="{escape(column)}">{escape(cell)}</td>'
-            for column, cell in zip(table.columns, row, strict=True)
-        )
-        for row in table.rows
-    ]
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table class="cards">\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
-
-
 def _html_command(line: str) -> str:
     """Return a command whose lines break between words alone, not after the dashes of an option."""
     words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
     return f"<div>{words}</div>"
-
-
-def _markdown_table(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-    rule = ["---"] + ["---:"] * (len(table.columns) - 1)
-    return "\n".join([line(table.columns), line(rule), *(line(row) for row in table.rows)])
 
 
 def _details(label: str, group: Group) -> str:
@@ -294,6 +294,11 @@ def _details(label: str, group: Group) -> str:
         "steps": group.configuration.steps,
         "proposals": group.configuration.proposals,
         "memory": group.configuration.memory or "in the run folder",
+        "options": group.configuration.what,
+        "attempts": group.configuration.attempts,
+        "order": group.configuration.order,
+        "workers": group.configuration.workers,
+        "reset command": group.configuration.reset_command,
         "models": group.configuration.acting | group.configuration.judging,
         "prompts": first.prompts,
         "preset": first.preset,

@@ -25,11 +25,12 @@ import numpy as np
 from jitrl import worlds
 from jitrl._version import __version__
 from jitrl.agents.player import Played, StepListener, play
-from jitrl.bench import codec, language
+from jitrl.bench import codec, language, passes
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import CALLS, MEMORY, PLACES, Manifest, Run, RunFolder
+from jitrl.bench.folder import CALLS, PLACES, Manifest, Run, RunFolder, memory_of
 from jitrl.bench.folder import read as read_run
 from jitrl.bench.language import Access, Cast, Models
+from jitrl.bench.plan import plan, tasks_of
 from jitrl.errors import BadRun
 from jitrl.learner import Learner
 from jitrl.memory import open as open_memory
@@ -37,6 +38,10 @@ from jitrl.models.ledger import Ledger
 from jitrl.presets import describe
 from jitrl.records import Decision, Episode, Observation
 from jitrl.worlds import World
+
+_UNKNOWN = "ended early: the run was killed before it kept why"
+Gate = Callable[[int], None]
+"""Called with the number of a pass before its first attempt; returns when it may begin."""
 
 
 class Listener:
@@ -54,8 +59,8 @@ class Listener:
 
 def open_world(configuration: Configuration) -> World:
     """Return the world that a configuration names."""
-    options = {} if configuration.games is None else {"games": configuration.games}
-    return worlds.make(configuration.world, **options)
+    games = {} if configuration.games is None else {"games": configuration.games}
+    return worlds.make(configuration.world, **games, **configuration.options)
 
 
 def run(
@@ -67,12 +72,21 @@ def run(
     listener: Listener | None = None,
     clock: Callable[[], float] = time.time,
     access: Access | None = None,
+    name: str | None = None,
+    gate: Gate | None = None,
+    patience: float = 0.0,
 ) -> Run:
     """Play what is left of a run in the folder `path`, and return it whole.
 
-    resume  continue the run that is there; without it, a folder that holds a run is refused
-    clock   seconds since the epoch, for the times that are kept
-    access  how models are reached, and what may be spent
+    resume    continue the run that is there; without it, a folder that holds a run is refused
+    clock     seconds since the epoch, for the times that are kept
+    access    how models are reached, and what may be spent
+    name      of the run, where it is part of another; None: one is made
+    gate      asked before each pass over the tasks of a suite; None: the sites are reset there, by
+              the command that the configuration names
+    patience  seconds to wait for another process that writes the folder
+
+    Several processes play a run by `jitrl.bench.parts.play_parts`.
 
     Raises BadRun, RunError, BudgetSpent, or what the world, the memory and the models raise.
     Finished episodes are kept whatever happens.
@@ -80,37 +94,56 @@ def run(
     listener, access = listener or Listener(), access or Access()
     if configuration.memory is not None:  # before anything is written, see whether it is one
         open_memory(configuration.memory).close()
-    wanted = describe_run(configuration, path, world, clock)
+    wanted = describe_run(configuration, path, world, clock, name)
+    if gate is None:
+
+        def gate(number: int) -> None:
+            if configuration.reset_command is not None:
+                passes.reset(path, configuration.reset_command, number)
 
     async def opened_and_played() -> None:
         async with language.opened(configuration, access) as models:
             with (
-                RunFolder(path, wanted, resume=resume) as folder,
+                RunFolder(path, wanted, resume=resume, patience=patience) as folder,
                 _learner(folder, world, clock) as learner,
             ):
                 _recover(folder, learner)
-                listener.begun(folder.finished, configuration.episodes)
-                await _episodes(folder, learner, world, configuration, access, models, listener)
+                listener.begun(folder.finished, len(wanted.plan.wanted()))
+                await _episodes(folder, learner, world, wanted, access, models, listener, gate)
 
     asyncio.run(opened_and_played())
     return read_run(path)
 
 
 def describe_run(
-    configuration: Configuration, path: Path, world: World, clock: Callable[[], float]
+    configuration: Configuration,
+    path: Path,
+    world: World,
+    clock: Callable[[], float],
+    name: str | None = None,
 ) -> Manifest:
     """Return the manifest of a run that begins now.
 
-    The run is named after what it plays, wherever that is found, so that an isolated run can be
-    repeated to the byte. One that shares a memory gets a name of its own: its episodes must be told
-    from those of others.
+    name  of the run; by default it is named after what it plays, wherever that is found, so that an
+          isolated run can be repeated to the byte. One that shares a memory, or whose processes
+          do, gets a name of its own: its episodes must be told from those of others
+
+    Raises InvalidValue for a configuration that makes no sense in this world.
     """
+    tasks = tasks_of(world)
+    wanted = plan(configuration, tasks)
     preset = cast("dict[str, object]", codec.plain(describe(configuration.resolved())))
     version = dict(world.version)
     played = configuration.extended(1).as_json() | dict.fromkeys(PLACES) | {"preset": preset}
+    played |= {"options": configuration.what}
+    if wanted.by_pass:  # a longer run begins like a shorter one
+        played |= {"attempts": 1}
     digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
+    if name is None:
+        alone = configuration.memory is None and configuration.workers == 1
+        name = (digest if alone else uuid.uuid4().hex)[:16]
     return Manifest(
-        run=(digest if configuration.memory is None else uuid.uuid4().hex)[:16],
+        run=name,
         configuration=configuration,
         preset=preset,
         world=version,
@@ -124,13 +157,14 @@ def describe_run(
         started=datetime.fromtimestamp(clock(), UTC).isoformat(timespec="seconds"),
         command=configuration.command(path),
         prompts=language.prompts(configuration),
+        tasks=tasks,
     )
 
 
 def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Learner:
     configuration = folder.manifest.configuration
     static = configuration.agent == "static"
-    memory = None if static else configuration.memory or folder.path / MEMORY
+    memory = None if static else memory_of(configuration, folder.path)
     version = {f"world {key}": value for key, value in world.version.items()}
     described = {"world": world.name, "run": folder.manifest.run, "scores": configuration.scores}
     if configuration.model is not None:
@@ -165,19 +199,25 @@ async def _episodes(
     folder: RunFolder,
     learner: Learner,
     world: World,
-    configuration: Configuration,
+    wanted: Manifest,
     access: Access,
     models: Models,
     listener: Listener,
+    gate: Gate,
 ) -> None:
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
+    configuration = wanted.configuration
+    begun = -1
     ledger = Ledger(folder.path / CALLS if language.called(configuration) else None)
     with closing(ledger):
         async with language.cast(configuration, access, ledger, models) as players:
-            for number in range(len(folder.finished), configuration.episodes):
+            for number in wanted.plan.wanted()[len(folder.finished) :]:
                 access.budget.check(ledger)
+                if configuration.order == "passes" and wanted.plan.place(number)[1] != begun:
+                    begun = wanted.plan.place(number)[1]
+                    gate(begun)
                 played = await _play(folder, learner, world, players, number, listener)
-                if played.steps or not played.stopped:
+                if not played.stopped or (played.steps and not played.task):
                     folder.add_episode(played)
                     listener.played(played)
                 if played.stopped:
@@ -193,6 +233,7 @@ async def _play(
     listener: Listener,
 ) -> Played:
     id = folder.manifest.episode_id(number)
+    task = folder.manifest.plan.task(number)
     return await play(
         world,
         learner,
@@ -200,6 +241,7 @@ async def _play(
         steps=folder.manifest.configuration.steps,
         number=number,
         id=id,
+        task=None if task is None else task.name,
         summarise=players.summarise,
         judge=players.judge,
         may_go_on=players.may_go_on,
@@ -231,7 +273,7 @@ def _recover(folder: RunFolder, learner: Learner) -> None:
     if folder.manifest.configuration.agent == "static":
         folder.drop_unfinished()
         return
-    id = folder.manifest.episode_id(len(folder.finished))
+    id = folder.manifest.episode_id(folder.next)
     memory = learner.memory
     for played in folder.finished:
         if played.steps and memory.get(played.id) is None:
@@ -247,12 +289,13 @@ def _recover(folder: RunFolder, learner: Learner) -> None:
 
 def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
     """Return the unfinished episode as it would have been logged, but for its seconds."""
-    configuration = folder.manifest.configuration
+    configuration, task = folder.manifest.configuration, folder.manifest.plan.task(folder.next)
     steps, kl = folder.unfinished, 0.0
     for step in steps:
         kl += step.decision.kl
+    early = len(steps) < configuration.steps and not steps[-1].terminated
     return Played(
-        number=len(folder.finished),
+        number=folder.next,
         id=steps[-1].id,
         score=steps[-1].score,
         start_score=steps[-1].start_score,
@@ -262,11 +305,11 @@ def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
         changed=sum(step.decision.changed for step in steps),
         abstained=sum(step.decision.abstained for step in steps),
         seconds={},
-        # of what has models, only a budget ends an episode so
-        stopped=bool(language.called(configuration))
-        and len(steps) < configuration.steps
-        and not steps[-1].terminated,
+        # of what has models, only a budget ends an episode so; an attempt is not stored then
+        stopped=early and task is None and bool(language.called(configuration)),
         unscored=sum(step.judged is None for step in stored.steps)
         if configuration.judge_model is not None
         else 0,
+        task="" if task is None else task.name,
+        reason=steps[-1].reason or (_UNKNOWN if early and task is not None else ""),
     )

@@ -1,7 +1,8 @@
 """What finished runs say: means with intervals over seeds, paired differences, curves. Pure.
 
 The seed is the unit of repetition: episodes of one run depend on each other, since they share a
-memory. Every interval is Student's t over the seeds' own averages, at 95 %.
+memory. Every interval is at 95 %, and Student's t over the seeds' own averages. Where a single run
+attempts many tasks, `jitrl.bench.suites` takes intervals over the tasks, which are made here too.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from jitrl.update import Floats
 
 CONFIDENCE = 0.95
 LAST = 10
+_NORMAL = 1.959963984540054  # the normal distribution's quantile at (1 + CONFIDENCE) / 2
+_RESAMPLES = 4000
+_SUITE = ("attempts", "order", "workers")
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over `n` seeds, with its 95 % interval; nan at both ends where n = 1."""
+    """A mean over `n` seeds or tasks, with its 95 % interval; nan at both ends where n = 1."""
 
     mean: float
     low: float
@@ -77,6 +81,11 @@ class Group:
     def configuration(self) -> Configuration:
         """What the runs have in common, with the first one's seed."""
         return self.runs[0].configuration
+
+    @property
+    def suite(self) -> bool:
+        """Say whether they attempt the tasks of a suite: see `jitrl.bench.suites`."""
+        return bool(self.runs[0].manifest.tasks)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -144,6 +153,46 @@ def interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
+def wilson(successes: int, n: int) -> Estimate:
+    """Return a share of n independent trials with Wilson's interval; nan where there is none."""
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    share, squared = successes / n, _NORMAL**2
+    if n == 1:
+        return Estimate(share, math.nan, math.nan, n)
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    half = _NORMAL * math.sqrt(share * (1 - share) / n + squared / (4 * n * n)) / (1 + squared / n)
+    return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0), n)
+
+
+def bootstrapped(
+    sums: Floats, counts: Floats, within: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """Return the mean of all values, which come in independent clusters, and its interval.
+
+    sums, counts  of the values of each cluster, shape (clusters,), each count > 0
+    within        (lowest, highest) value
+
+    The interval is the percentile bootstrap's over clusters, always with the same draws. Where all
+    clusters agree it would have no width: there Wilson's says what share of others must agree, and
+    the rest may be anything.
+    """
+    n = len(sums)
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    mean = float(sums.sum() / counts.sum())
+    if n == 1:
+        return Estimate(mean, math.nan, math.nan, n)
+    if np.ptp(sums / counts) == 0:
+        share = wilson(n, n).low
+        low, high = (share * mean + (1 - share) * end for end in within)
+        return Estimate(mean, low, high, n)
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
+    means = (drawn @ sums) / (drawn @ counts)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+    return Estimate(mean, low, high, n)
+
+
 def groups(runs: Sequence[Run]) -> list[Group]:
     """Group runs that differ in their seed alone; worlds, then static before the others.
 
@@ -169,12 +218,12 @@ def differences(among: Sequence[Group]) -> list[Difference]:
     """Compare each group with the static one of the same world, limits and preset.
 
     A static group of another preset stands in where it is the only one. Groups that share no seed
-    with it are left out.
+    with it are left out, and so are those of suites.
     """
     result = []
     for group in among:
-        static = None if group.configuration.agent == "static" else _static(group, among)
-        if static is None:
+        static = None if group.configuration.agent == "static" else static_of(group, among)
+        if static is None or group.suite:
             continue
         episodes = min(group.episodes, static.episodes)
         ours, theirs = (_by_seed(member, episodes) for member in (group, static))
@@ -192,8 +241,9 @@ def labels(among: Sequence[Group]) -> list[str]:
     """Name each group by its agent, and by what sets it apart from the others."""
     differs = {
         name: len({getattr(group.configuration, name) for group in among}) > 1
-        for name in ("world", "steps", "proposals")
+        for name in ("world", "steps", "proposals", *_SUITE)
     }
+    options = len({json.dumps(group.configuration.what) for group in among}) > 1
     told = [_models(group.configuration) for group in among]
     static_presets = {g.configuration.preset for g in among if g.configuration.agent == "static"}
     result = []
@@ -204,8 +254,12 @@ def labels(among: Sequence[Group]) -> list[str]:
             parts[0] += f" {what.preset}"
         parts += [f"{name}={_short(value)}" for name, value in what.overrides.items()]
         parts += [
-            f"{getattr(what, name)} {name}" for name in ("steps", "proposals") if differs[name]
+            f"{getattr(what, name)} {name}"
+            for name in ("steps", "proposals", "attempts", "workers")
+            if differs[name]
         ]
+        parts += [f"by {what.order}"] if differs["order"] else []
+        parts += [f"{name}={_short(value)}" for name, value in what.what.items() if options]
         parts += [
             value if name in ("model", "scores") else f"{name}={value}"
             for name, value in models.items()
@@ -256,18 +310,19 @@ def _quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def _key(run: Run) -> tuple[str, bool, str, str, int, int, str, str]:
+def _key(run: Run) -> tuple[str, bool, str, str, int, int, str, str, str]:
     """Return what the runs of a group have in common."""
     what = run.configuration
     overrides = json.dumps(dict(what.overrides), sort_keys=True) if what.overrides else ""
     judging = what.judging if what.agent != "static" else {}
     models = json.dumps(what.acting | judging)
     place = (what.steps, what.proposals, what.memory or "", models)
-    return (what.world, what.agent != "static", what.preset, overrides, *place)
+    suite = json.dumps([getattr(what, name) for name in _SUITE] + [what.what], sort_keys=True)
+    return (what.world, what.agent != "static", what.preset, overrides, *place, suite)
 
 
-def _static(group: Group, among: Sequence[Group]) -> Group | None:
-    """Return the static group to compare with."""
+def static_of(group: Group, among: Sequence[Group]) -> Group | None:
+    """Return the static group to compare with: of the same world, limits, models and preset."""
     ours = group.configuration
     fit = [
         other
@@ -276,6 +331,7 @@ def _static(group: Group, among: Sequence[Group]) -> Group | None:
         and (other.configuration.world, other.configuration.steps, other.configuration.proposals)
         == (ours.world, ours.steps, ours.proposals)
         and other.configuration.acting == ours.acting
+        and other.configuration.what == ours.what
     ]
     same = [other for other in fit if other.configuration.preset == ours.preset]
     return same[0] if same else fit[0] if len(fit) == 1 else None

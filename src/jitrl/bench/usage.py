@@ -13,10 +13,17 @@ def usage_rows(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
     Per step means per step of the finished episodes. Raises BadRun for a damaged file.
     """
-    ledger = Ledger.read(run.path / CALLS)
+    roles: dict[str, Total] = {}
+    every = Total()
+    for path in (part.path / CALLS for part in run.folders):
+        if path.exists():
+            ledger = Ledger.read(path)
+            every += ledger.total
+            for role, total in ledger.roles.items():
+                roles[role] = roles.get(role, Total()) + total
     steps = sum(episode.steps for episode in run.episodes)
-    rows = [_row(role, total, steps) for role, total in sorted(ledger.roles.items())]
-    return _COLUMNS, [*rows, _row("all", ledger.total, steps)]
+    rows = [_row(role, total, steps) for role, total in sorted(roles.items())]
+    return _COLUMNS, [*rows, _row("all", every, steps)]
 
 
 def _row(name: str, total: Total, steps: int) -> tuple[str, ...]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from jitrl.agents.player import Played
@@ -17,6 +22,9 @@ from jitrl.bench.folder import Run, read
 from jitrl.bench.runner import Listener, open_world, run
 from jitrl.errors import JitrlError, RunError
 from jitrl.worlds import World
+
+Opener = Callable[[Configuration], World]
+_GRACE = 10.0  # seconds that a worker has for closing its world
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ def play_all(
     *,
     workers: int = 2,
     on_episode: Callable[[Job, Played], None] = lambda job, played: None,
-    world: Callable[[Configuration], World] = open_world,
+    world: Opener = open_world,
 ) -> list[Run]:
     """Play, or continue, every run, and return them in order.
 
@@ -42,25 +50,78 @@ def play_all(
     Raises RunError as soon as a run fails or a worker dies. The workers are ended then, and on any
     other exception; their runs can be continued.
     """
-    context = multiprocessing.get_context("spawn")
     waiting, busy, processes = deque(jobs), dict[Connection, Job](), []
     try:
         for _ in range(min(workers, len(jobs))):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, world), daemon=True)
-            process.start()
+            process, pipe = start(_work, world)
             processes.append(process)
-            theirs.close()
-            busy[ours] = waiting.popleft()
-            ours.send(busy[ours])
+            busy[pipe] = waiting.popleft()
+            pipe.send(busy[pipe])
         while busy:
-            for pipe in connection.wait(list(busy)):
-                _hear(pipe, waiting, busy, on_episode)  # type: ignore[arg-type]
+            for pipe in connection.wait(list(busy)):  # type: ignore[assignment]
+                _hear(pipe, waiting, busy, on_episode)
     finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+        end(processes)
     return [read(job.path) for job in jobs]
+
+
+def start(work: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Start `work(pipe, *arguments)` in a worker process; return it, and our end of the pipe.
+
+    It must call `prepare` first. `end` ends it.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, *arguments))
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def end(processes: Iterable[BaseProcess]) -> None:
+    """End workers that are still at work; one that does not close its world in time is killed."""
+    processes = list(processes)
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _GRACE
+    for process in processes:
+        process.join(max(until - time.monotonic(), 0.0))
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+
+
+def prepare() -> None:
+    """Make this process a worker: it closes its world and ends if it is told to, or left alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has a parent"
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Teller(Listener):
+    """Tells the parent process of every finished episode but the first `known` ones."""
+
+    def __init__(self, pipe: Connection, known: int = 0) -> None:
+        self._pipe = pipe
+        self._known = known
+
+    def begun(self, finished: list[Played], episodes: int) -> None:
+        """Tell of those of an earlier start."""
+        for played in finished[self._known : episodes]:
+            self._pipe.send(played)
+
+    def played(self, played: Played) -> None:
+        """Tell of one."""
+        self._pipe.send(played)
 
 
 def _hear(
@@ -89,29 +150,15 @@ def _hear(
         pipe.close()
 
 
-class _Teller(Listener):
-    """Tells the parent process of every finished episode."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def begun(self, finished: list[Played], episodes: int) -> None:
-        for played in finished[:episodes]:
-            self._pipe.send(played)
-
-    def played(self, played: Played) -> None:
-        self._pipe.send(played)
-
-
-def _work(pipe: Connection, world_of: Callable[[Configuration], World]) -> None:
+def _work(pipe: Connection, world_of: Opener) -> None:
     """Play the runs that come through the pipe, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us
+    prepare()
     try:
         while True:
-            job: Job = pipe.recv()
+            job = pipe.recv()
             world = world_of(job.configuration)
             try:
-                run(job.configuration, job.path, world, resume=True, listener=_Teller(pipe))
+                run(job.configuration, job.path, world, resume=True, listener=Teller(pipe))
             finally:
                 world.close()
             pipe.send(None)

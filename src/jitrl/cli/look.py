@@ -41,14 +41,18 @@ def explain(
     if logged is None:
         raise _not_played(found, episode, step)
     screen = console()
-    what = found.configuration
+    what, plan = found.configuration, found.manifest.plan
     asked = f", {what.model} by {what.scores}" if what.model else ""
-    screen.print(clean(f"episode {episode}, step {step} of {what.world}{asked}"))
+    task = plan.task(episode)
+    of = what.world if task is None else f"{task.name}, attempt {plan.place(episode)[1]}"
+    screen.print(clean(f"episode {episode}, step {step} of {of}{asked}"))
     screen.print(facts(logged.decision.state.items()))
     screen.print()
     screen.print(clean(str(logged.decision)), soft_wrap=True)
     end = "; the episode ended" if logged.terminated else ""
     screen.print(f"it earned {logged.reward:+g}: score {logged.score:g}{end}")
+    if logged.reason:
+        screen.print(clean(f"what went wrong: {logged.reason}"))
     if what.judge_model and what.agent != "static":
         scores = judged(found).get(episode, [])
         score = scores[step] if step < len(scores) else None
@@ -91,10 +95,11 @@ def _place(run: Run, id: str, t: int) -> tuple[int, int] | None:
 
 
 def _not_played(run: Run, episode: int, step: int) -> InvalidValue:
-    count = len(run.episodes)
-    if not 0 <= episode < count:
+    steps = {played.number: played.steps for played in run.episodes}
+    if episode not in steps:
+        count = len(steps)
         return InvalidValue("episode", episode, f"must be one of the {count} finished ones, from 0")
-    return InvalidValue("step", step, f"must be one of its {run.episodes[episode].steps}, from 0")
+    return InvalidValue("step", step, f"must be one of its {steps[episode]}, from 0")
 
 
 def _positive(name: str, value: int) -> int:

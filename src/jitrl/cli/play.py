@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,13 +14,16 @@ import typer
 from rich.console import Console
 
 from jitrl.bench import report
-from jitrl.bench.configuration import Configuration, parse_overrides
+from jitrl.bench.configuration import Configuration, Order, parse_overrides
 from jitrl.bench.folder import CALLS, MANIFEST, Run, read
 from jitrl.bench.language import Access, called, expected
+from jitrl.bench.parts import play_parts
+from jitrl.bench.plan import EPISODES, plan, tasks_of
 from jitrl.bench.rejudge import judge_run, unscored
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
 from jitrl.bench.statistics import groups
+from jitrl.bench.tables import Table
 from jitrl.bench.usage import usage_rows
 from jitrl.bench.workers import Job, play_all
 from jitrl.checks import count, finite
@@ -30,15 +34,22 @@ from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
 from jitrl.models.budget import Budget
 from jitrl.models.prices import Prices
-from jitrl.worlds import World
+from jitrl.presets import PRESETS
+from jitrl.worlds import World, defaults
 
-EPISODES = 30
 _MODELS = "Language models"
+_SUITES = "Worlds of several tasks"
+_SHORT = 20  # rows of a table that is printed beside the main one
 
 
 def _model(help: str, *flags: str, show_default: bool | str = True) -> Any:
     """Return an option of the panel of language models; with `flags`, one without a `--no-`."""
     return typer.Option(*flags, help=help, rich_help_panel=_MODELS, show_default=show_default)
+
+
+def _suite(help: str, *flags: str, show_default: bool | str = True) -> Any:
+    """Return an option of the panel of suites."""
+    return typer.Option(*flags, help=help, rich_help_panel=_SUITES, show_default=show_default)
 
 
 # the first game, not a chosen one
@@ -53,13 +64,16 @@ Retries = Annotated[
 
 
 def run(
-    world: Annotated[str, typer.Argument(help="textworld:SEED or jericho:NAME.")],
+    world: Annotated[
+        str, typer.Argument(help="textworld:SEED, jericho:NAME, miniwob:TASK or webarena:0-811.")
+    ],
     agent: Annotated[str, typer.Option(help="jitrl, or static: the same without memory.")] = (
         "jitrl"
     ),
     preset: Annotated[
-        str, typer.Option(help="default, paper, released or released-web.")
-    ] = "default",
+        str | None,
+        typer.Option(help=f"{', '.join(sorted(PRESETS))}.", show_default="the world's own"),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,9 +84,16 @@ def run(
         ),
     ] = None,
     episodes: Annotated[
-        int | None, typer.Option(help="How many; a resumed run may get more.", show_default="30")
+        int | None,
+        typer.Option(
+            help="How many; a resumed run may get more.",
+            show_default="30; of several tasks, each --attempts times",
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="At most so many in an episode.")] = 50,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="At most so many in an episode.", show_default="the world's own, or 50"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes everything that is random.")] = 0,
     proposals: Annotated[
         int, typer.Option(help="Candidates of a step: drawn, or named by the model.")
@@ -96,6 +117,33 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run that is in the folder.")
     ] = False,
+    attempts: Annotated[
+        int | None, _suite("Attempts at each task; with passes it may grow.", show_default="1")
+    ] = None,
+    order: Annotated[
+        str, _suite("tasks: all attempts at a task in a row; passes: every task once, then again.")
+    ] = "tasks",
+    reset_command: Annotated[
+        str | None,
+        _suite(
+            "Command that resets the sites before each pass; it must succeed. No shell runs it."
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        _suite(
+            "Processes that share the tasks out and the memory. Each has its own models, an even "
+            "share of a budget, and its own recording, FILE.part-K."
+        ),
+    ] = 1,
+    option: Annotated[
+        list[str] | None,
+        _suite("What the world is opened with, NAME=VALUE; repeatable. VALUE is JSON.", "--option"),
+    ] = None,
+    chromium: Annotated[
+        Path | None, _suite("The browser of a web world.", show_default="as it is found")
+    ] = None,
+    visible: Annotated[bool, _suite("Show the browser.", "--visible")] = False,
     model: Annotated[
         str | None,
         _model("The acting model: BACKEND/NAME, such as openai/gpt-4.1-mini or vllm/NAME."),
@@ -146,15 +194,16 @@ def run(
     timeout: Timeout = None,
     retries: Retries = None,
 ) -> None:
-    """Play a world for a number of episodes, and learn from them."""
+    """Play a world for a number of episodes, or the tasks of one, and learn from them."""
+    usual = defaults(world)
     configuration = Configuration(
         world=world,
         agent=agent,
-        preset=preset,
+        preset=preset or usual.preset,
         overrides=parse_overrides(settings or []),
         seed=seed,
-        episodes=EPISODES if episodes is None else episodes,
-        steps=steps,
+        episodes=episodes,
+        steps=usual.steps if steps is None else steps,
         proposals=proposals,
         memory=memory if memory is None or remote(memory) else str(Path(memory).absolute()),
         games=None if games is None else str(games),
@@ -170,6 +219,11 @@ def run(
         credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
         tell_outcome=tell_outcome,
         summarise=summarise,
+        attempts=1 if attempts is None else attempts,
+        order=cast("Order", order),
+        options=_options(option, chromium, visible),
+        reset_command=reset_command,
+        workers=workers,
     )
     access = Access(
         budget=Budget(budget, budget_tokens),
@@ -180,8 +234,8 @@ def run(
         retries=_retries(retries),
     )
     path = configuration.folder() if out is None else out
-    if resume and episodes is None and (path / MANIFEST).exists():
-        configuration = configuration.extended(read(path).configuration.episodes)
+    if resume and (path / MANIFEST).exists():
+        configuration = _as_long(configuration, read(path).configuration, episodes, attempts)
     screen = console()
     reached = {
         "budget": budget,
@@ -194,20 +248,43 @@ def run(
     }
     again = [*configuration.command(path), *_words(reached), "--resume"]
     with _interruptible(path, again), _opened(configuration) as opened:
-        screen.print(f"{world}, {agent}, {preset}, seed {seed}: into {path}", soft_wrap=True)
+        wanted = plan(configuration, tasks_of(opened))
+        what = f"{world}, {agent}, {configuration.preset}, seed {seed}: into {path}"
+        screen.print(clean(what), soft_wrap=True)
         if called(configuration):
             first = opened.reset(1)
+            whole = configuration.extended(wanted.total)
             screen.print(
-                clean(f"expected: {expected(configuration, world, first, access)}"),
-                soft_wrap=True,
+                clean(f"expected: {expected(whole, world, first, access)}"), soft_wrap=True
             )
-        with said(), run_display(screen, configuration) as listener:
-            finished = play_run(
+        play_it = play_run if workers == 1 else play_parts
+        if workers > 1:
+            opened.close()  # each process opens its own
+        with said(), run_display(screen, configuration.steps, wanted) as listener:
+            finished = play_it(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
         _finish(screen, finished)
     if configuration.judge_model is not None and agent != "static":
         _tell_unscored(finished)
+
+
+def _options(given: list[str] | None, chromium: Path | None, visible: bool) -> dict[str, object]:
+    """Return what the world is opened with."""
+    options = parse_overrides(given or [], "--option")
+    named = {"chromium": chromium and str(chromium), "visible": visible}
+    return options | {name: value for name, value in named.items() if value}
+
+
+def _as_long(
+    configuration: Configuration, held: Configuration, episodes: int | None, attempts: int | None
+) -> Configuration:
+    """Return the configuration with the length that the run had, where nobody says another."""
+    if attempts is None:
+        configuration = replace(configuration, attempts=held.attempts)
+        if episodes is None:
+            configuration = configuration.extended(held.episodes)
+    return configuration
 
 
 def _tell_unscored(run: Run) -> None:
@@ -252,7 +329,10 @@ def demo(
     world: Annotated[str, typer.Option(help="What is played.")] = DEMO_WORLD,
     episodes: Annotated[int, typer.Option(help="Episodes of each run.")] = EPISODES,
     seeds: Annotated[int, typer.Option(help="Runs with memory, and as many without.")] = 10,
-    steps: Annotated[int, typer.Option(help="At most so many in an episode.")] = 50,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="At most so many in an episode.", show_default="the world's own, or 50"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the report.")] = Path(
         "runs", "demo"
     ),
@@ -263,19 +343,23 @@ def demo(
     """Play a world with and without memory side by side; started again, it continues."""
     if seeds < 1:
         raise InvalidValue("seeds", seeds, "must be a whole number of at least 1")
-    where = None if games is None else str(games)
+    usual = defaults(world)
+    plain = Configuration(
+        world,
+        preset=usual.preset,
+        episodes=episodes,
+        steps=usual.steps if steps is None else steps,
+        games=None if games is None else str(games),
+    )
     jobs = [
-        Job(
-            Configuration(world, agent, seed=seed, episodes=episodes, steps=steps, games=where),
-            out / f"{agent}-{seed}",
-        )
+        Job(replace(plain, agent=agent, seed=seed), out / f"{agent}-{seed}")
         for seed in range(seeds)
         for agent in ("static", "jitrl")
     ]
     screen = console()
     screen.print(
         f"{world}: {seeds} runs with memory and {seeds} without, {episodes} episodes of at most "
-        f"{steps} steps, two at a time, into {out}",
+        f"{plain.steps} steps, two at a time, into {out}",
         soft_wrap=True,
     )
     started = time.monotonic()
@@ -299,20 +383,35 @@ def show_report(screen: Console, runs: list[Run], out: Path) -> None:
     """Print the tables of a report and write its files; raises MissingExtra where it cannot."""
     among = groups(runs)
     files = report.write(runs, out)
+    first, more, note = report.results(among)
     screen.print()
-    for part in (report.scores(among), report.compared(among)):
-        if part.rows:
+    for part in first:
+        show_table(screen, part.columns, part.rows)
+        screen.print()
+    _show_more(screen, more)
+    screen.print(note, style="dim")
+    screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
+
+
+def _show_more(screen: Console, more: Sequence[tuple[str, Table]]) -> None:
+    """Print the tables that are short enough; the others are in the files."""
+    for _, part in more:
+        if len(part.rows) <= _SHORT:
             show_table(screen, part.columns, part.rows)
             screen.print()
-    screen.print(report.note(among), style="dim")
-    screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
 
 
 def _finish(screen: Console, finished: Run) -> None:
     """Print the table of one run, and draw its curve if that is possible."""
-    part = report.each_run([finished])
+    among = groups([finished])
+    (part,) = report.each(among)
     screen.print(facts(zip(part.columns, part.rows[0], strict=True)))
-    if (finished.path / CALLS).exists():
+    if finished.manifest.tasks:
+        screen.print()
+        _, more, note = report.results(among)
+        _show_more(screen, more)
+        screen.print(note, style="dim")
+    if any((one.path / CALLS).exists() for one in finished.folders):
         screen.print()
         columns, rows = usage_rows(finished)
         screen.print(table(columns, rows))

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
+from jitrl.bench.plan import Plan
 from jitrl.bench.runner import Listener
 from jitrl.bench.statistics import LAST
 from jitrl.cli.screen import clean, table
@@ -35,7 +36,8 @@ class _Tally(Listener):
 
     _wide = True
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
         self._clock = clock
         self._started = clock()
         self._before = 0
@@ -64,9 +66,21 @@ class _Tally(Listener):
         """Say how the run stands, in one line."""
         if not self.scores:
             return "first episode under way"
-        mean = sum(self.scores) / len(self.scores)
         spent = f"KL spent {self.kl:.2f} nats   " if self._wide else ""
-        return f"score {self.scores[-1]:g}   mean {mean:.2f}   {spent}ETA {self._left}"
+        return f"{self._how}   {spent}ETA {self._left}"
+
+    @property
+    def _how(self) -> str:
+        """Say how the last episode went, and all so far."""
+        played = self._last
+        if played is None or not played.task:
+            mean = sum(self.scores) / len(self.scores)
+            return f"score {self.scores[-1]:g}   mean {mean:.2f}"
+        attempt = self._plan.place(played.number)[1]
+        went = "success" if played.success else "failure"
+        why = f" ({clean(played.reason[:60]).plain})" if played.reason and self._wide else ""
+        rate = sum(score >= 1 for score in self.scores) / len(self.scores)
+        return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate:.1%}"
 
     @property
     def _left(self) -> str:
@@ -81,22 +95,21 @@ class _Tally(Listener):
 class _Lines(_Tally):
     """Prints a line for each finished episode."""
 
-    def __init__(self, screen: Console) -> None:
-        super().__init__()
+    def __init__(self, screen: Console, plan: Plan) -> None:
+        super().__init__(plan)
         self._screen = screen
 
     def played(self, played: Played) -> None:
         super().played(played)
-        self._screen.print(
-            f"episode {len(self.scores)}/{self.episodes}   {self.status}", soft_wrap=True
-        )
+        line = f"episode {len(self.scores)}/{self.episodes}   {self.status}"
+        self._screen.print(clean(line), soft_wrap=True)
 
 
 class _Bar(_Tally):
     """Moves a progress bar, step by step."""
 
-    def __init__(self, progress: Progress, steps: int, wide: bool) -> None:
-        super().__init__()
+    def __init__(self, progress: Progress, plan: Plan, steps: int, wide: bool) -> None:
+        super().__init__(plan)
         self._wide = wide
         self._progress = progress
         self._steps = steps
@@ -121,10 +134,10 @@ class _Bar(_Tally):
 
 
 @contextmanager
-def run_display(screen: Console, configuration: Configuration) -> Iterator[Listener]:
-    """Show one run while it is played."""
+def run_display(screen: Console, steps: int, plan: Plan) -> Iterator[Listener]:
+    """Show one run, of at most so many steps an episode, while it is played."""
     if not screen.is_terminal:
-        yield _Lines(screen)
+        yield _Lines(screen, plan)
         return
     wide = screen.width >= _WIDE
     columns = (
@@ -135,7 +148,7 @@ def run_display(screen: Console, configuration: Configuration) -> Iterator[Liste
         TextColumn("{task.fields[step]}", style="dim", markup=False),
     )
     with Progress(*columns, console=screen) as progress:
-        yield _Bar(progress, configuration.steps, wide)
+        yield _Bar(progress, plan, steps, wide)
 
 
 class _Arms:
@@ -158,7 +171,7 @@ class _Arms:
         rows = []
         for agent in dict.fromkeys(run.agent for run in self._runs):
             runs = [scores for (name, _), scores in self._scores.items() if name == agent]
-            wanted = sum(run.episodes for run in self._runs if run.agent == agent)
+            wanted = sum(run.episodes or 0 for run in self._runs if run.agent == agent)
             every = [score for scores in runs for score in scores]
             last = [score for scores in runs for score in scores[-LAST:]]
             rows.append(

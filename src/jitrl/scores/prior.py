@@ -16,7 +16,8 @@ from jitrl.scores.text import executable
 class UniformPrior:
     """Proposes a few valid actions, drawn without replacement, as a model would.
 
-    Every valid action, proposed or remembered, has log-probability -log(number of valid actions).
+    Every valid action, proposed or remembered, has log-probability -log(number of listed actions),
+    one that the world takes without listing it included.
     """
 
     def __init__(self, proposals: int = 3) -> None:

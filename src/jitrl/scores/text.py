@@ -93,10 +93,19 @@ def labels(actions: Sequence[str]) -> dict[str, str]:
     return dict(zip(names, actions, strict=False))
 
 
-def executable(situation: Situation, candidates: Iterable[str]) -> tuple[str, ...]:
-    """Return the remembered actions that can be executed here and are no candidates."""
-    others = set(situation.observation.actions).difference(candidates)
-    return tuple(action for action in situation.remembered if action in others)
+def executable(situation: Situation, candidates: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the remembered actions that can be executed here and are no candidates.
+
+    Where a world takes more than it lists, its reader says which.
+    """
+    listed, reader = set(situation.observation.actions), situation.observation.reader
+    proposed = set(candidates)
+    return tuple(
+        action
+        for action in situation.remembered
+        if action not in proposed
+        and (action in listed or (reader is not None and reader.executable(action)))
+    )
 
 
 def listed(labelled: Mapping[str, str]) -> str:

@@ -10,10 +10,13 @@ import pytest
 import jitrl
 from jitrl.agents import player
 from jitrl.agents.player import StepListener
-from jitrl.errors import JitrlError, WorldError
+from jitrl.errors import InvalidValue, JitrlError, WorldError
 from jitrl.records import Candidate, Observation, Scores, State
+from jitrl.scores import Sampled
 from jitrl.scores.prior import UniformPrior
+from jitrl.scores.text import executable
 from jitrl.seeds import generator, integer
+from jitrl.worlds import Task
 
 
 class Corridor:
@@ -66,6 +69,84 @@ class Corridor:
             terminated=ended,
             truncated=self.truncate_at is not None and self.t >= self.truncate_at,
         )
+
+
+class Dial:
+    """Takes any digit, though few are listed."""
+
+    guide = "press DIGIT"
+
+    def read(self, written):
+        return written
+
+    def executable(self, action):
+        return action.removeprefix("press ").isdecimal()
+
+
+class Safe:
+    """Two tasks: "press 7" opens the safe, which only a reader knows; the end has a reason."""
+
+    name = "safe:all"
+    max_score = 1.0
+    reward_range = (0.0, 1.0)
+    version = {"safe": "1"}  # noqa: RUF012
+    seconds = {"total": 0.0, "actions": 0.0}  # noqa: RUF012
+    tasks = (Task("safe:a"), Task("safe:b"))
+
+    def __init__(self):
+        self.resets = []
+
+    def reset(self, seed, task=None, limit=None):
+        self.resets.append((seed, task, limit))
+        self.limit, self.t = limit, 0
+        return self._observe(0.0)
+
+    def step(self, action):
+        self.t += 1
+        return self._observe(float(action == "press 7"))
+
+    def close(self):
+        pass
+
+    def _observe(self, reward):
+        cut = self.t == self.limit and not reward
+        over = bool(reward) or cut
+        return Observation(
+            State(room="a safe"),
+            "a safe",
+            () if over else ("press 1", "press 2"),
+            reward=reward,
+            score=reward,
+            terminated=bool(reward),
+            truncated=cut,
+            reason="time-out: nobody came" if cut else "",
+            reader=Dial(),
+        )
+
+
+class Telling:
+    """A source that tells what it is asked."""
+
+    def __init__(self, *actions):
+        self.actions, self.situations = actions, []
+
+    async def propose(self, situation, rng):
+        self.situations.append(situation)
+        candidates = tuple(Candidate(action, 0.0) for action in self.actions)
+        return Scores(candidates, "prior", dict.fromkeys(executable(situation, self.actions), 0.0))
+
+
+class Drawing:
+    """A sampler that takes the first known action, or else the first listed one."""
+
+    def __init__(self):
+        self.modulations = []
+
+    async def sample(self, situation, modulation, rng):
+        self.modulations.append(modulation)
+        action = next(iter(modulation.advantages), situation.observation.actions[0])
+        shares = dict.fromkeys(modulation.advantages, 0.0) | {action: 1.0}
+        return Sampled(action, shares, shares, (0.0, 0.0), 0.0, "exact")
 
 
 class Always:
@@ -312,3 +393,66 @@ def test_an_agent_learns_the_way():
         return sum(one.steps for one in played[20:])
 
     assert steps_at_the_end() < 0.8 * steps_at_the_end(frozen=True)
+
+
+def test_an_attempt_is_at_the_task_that_is_named_and_knows_how_many_steps_there_are():
+    world, learner, source = Safe(), jitrl.Learner(seed=4), Telling("press 7")
+    played = play(world, learner, source, steps=9, number=3, task="safe:b")
+    assert world.resets == [(integer(4, 3, "world"), "safe:b", 9)]
+    assert (played.task, played.reason, played.success) == ("safe:b", "", True)
+    assert [found.task for found in stored(learner)] == ["safe:b"]
+    assert {asked.task for asked in source.situations} == {"safe:b"}
+
+
+def test_an_attempt_is_at_the_first_task_by_default():
+    world = Safe()
+    assert play(world, jitrl.Learner(), Telling("press 1"), steps=1, number=0).task == "safe:a"
+    assert world.resets[0][1] == "safe:a"
+
+
+def test_why_an_attempt_ended_is_kept():
+    played = play(Safe(), jitrl.Learner(), Telling("press 1"), steps=2, number=0)
+    assert (played.steps, played.terminated, played.success) == (2, False, False)
+    assert played.reason == "time-out: nobody came"
+
+
+def test_an_attempt_that_may_not_go_on_is_not_stored():
+    learner, asked = jitrl.Learner(), iter([True, True, False])
+    played = play(
+        Safe(), learner, Telling("press 1"), steps=9, number=0, may_go_on=lambda: next(asked)
+    )
+    assert (played.steps, played.stopped) == (2, True)
+    assert stored(learner) == []
+
+
+def test_a_world_without_tasks_knows_none():
+    with pytest.raises(InvalidValue, match="has no tasks"):
+        play(Corridor(), jitrl.Learner(), RIGHT, steps=1, number=0, task="safe:a")
+
+
+def test_a_remembered_action_that_only_the_reader_knows_may_join():
+    learner = jitrl.Learner(seed=1)
+    for number in range(3):
+        play(Safe(), learner, Telling("press 7"), steps=2, number=number)
+    listener = Hearing(lambda t, decision, after: seen.append(decision))
+    seen = []
+    play(Safe(), learner, Telling("press 1", "press 2"), steps=1, number=4, listener=listener)
+    assert seen[0].joined == ("press 7",)
+    assert (seen[0].values["press 7"].Q, seen[0].values["press 7"].n) == (1.0, 3)
+
+
+@pytest.mark.parametrize("source", [Telling, Drawing])
+def test_what_cannot_be_executed_takes_no_part_in_the_statistics(source):
+    learner = jitrl.Learner(seed=1)
+    for number, action in enumerate(("press 7", "dance", "dance", "press 7")):
+        play(Safe(), learner, Telling(action), steps=1, number=number)
+    seen = []
+    listener = Hearing(lambda t, decision, after: seen.append(decision))
+    chooses = Drawing() if source is Drawing else Telling("press 1", "press 2")
+    play(Safe(), learner, chooses, steps=1, number=4, listener=listener)
+    (decision,) = seen
+    assert {near.action for near in decision.neighbours} == {"press 7"}
+    assert "dance" not in decision.values.actions
+    assert decision.values.V == 1.0  # not halved by what could not be done
+    if source is Drawing:
+        assert list(chooses.modulations[0].advantages) == ["press 7"]

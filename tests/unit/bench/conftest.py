@@ -20,12 +20,13 @@ Play = Callable[..., Run]
 
 @pytest.fixture(autouse=True)
 def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install the corridor, here and in the processes that a test starts."""
+    """Install the corridor and the locks, here and in the processes that a test starts."""
     monkeypatch.syspath_prepend(str(PLUGIN))
     held = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN) + (os.pathsep + held if held else ""))
     yield
-    sys.modules.pop("corridor_world", None)
+    for name in ("corridor_world", "locks_world"):
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def stored(path: Path) -> list[str]:
 def test_a_run_leaves_a_folder_that_tells_all(tmp_path: Path, play: Play) -> None:
     played = play(tmp_path / "run", overrides={"beta": 3})
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
     assert manifest["configuration"]["overrides"] == {"beta": 3}
     assert manifest["preset"]["beta"] == 3
     assert manifest["world"] == {"corridor": "1.0"}
@@ -242,7 +242,7 @@ def test_a_damaged_run_json_is_told(tmp_path: Path, play: Play, content: str) ->
 def test_a_run_of_a_later_version_is_told(tmp_path: Path, play: Play) -> None:
     play(tmp_path / "run", episodes=1)
     file = tmp_path / "run" / "run.json"
-    file.write_text(file.read_text().replace('"format": 2', '"format": 3'))
+    file.write_text(file.read_text().replace('"format": 3', '"format": 4'))
     with pytest.raises(BadRun, match="newer jitrl"):
         read(tmp_path / "run")
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic import episode, made_up
 
-from jitrl.bench.report import verdict
 from jitrl.bench.statistics import (
     band,
     differences,
@@ -20,6 +19,7 @@ from jitrl.bench.statistics import (
     smoothed,
     summary,
 )
+from jitrl.bench.tables import shown
 from jitrl.errors import BadRun, MissingExtra
 
 
@@ -166,7 +166,7 @@ def test_differences_are_paired_by_seed() -> None:
     (found,) = differences(groups([*static, *better]))
     assert found.mean.n == 3
     assert 0 < found.mean.low < found.mean.mean < found.mean.high < 2
-    assert verdict(found) == "higher than static"
+    assert shown(found.mean) == "higher than static"
 
 
 def test_no_winner_is_named_where_the_interval_holds_zero() -> None:
@@ -174,12 +174,12 @@ def test_no_winner_is_named_where_the_interval_holds_zero() -> None:
     noisy = [made_up([score], seed=s) for s, score in enumerate([0.0, 9.0, 2.0])]
     (found,) = differences(groups([*static, *noisy]))
     assert found.mean.low < 0 < found.mean.high
-    assert verdict(found).startswith("no difference shown")
+    assert shown(found.mean).startswith("no difference shown")
 
 
 def test_one_paired_seed_shows_nothing() -> None:
     (found,) = differences(groups([made_up([1], agent="static"), made_up([9])]))
-    assert verdict(found).startswith("one seed")
+    assert shown(found.mean).startswith("one seed")
 
 
 def test_groups_are_compared_on_the_same_world_and_limits_only() -> None:

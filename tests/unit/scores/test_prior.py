@@ -42,6 +42,22 @@ def test_a_remembered_action_has_the_log_probability_of_the_proposals(actions, o
     assert scores.remembered == dict.fromkeys(unproposed, scores.candidates[0].logprob)
 
 
+def test_a_remembered_action_that_is_not_listed_but_can_be_executed_counts_like_the_listed():
+    class Any:
+        guide = "a word"
+
+        def read(self, written):
+            return written
+
+        def executable(self, action):
+            return action != "nothing"
+
+    shown = Observation(State(room="hall"), "A hall.", ("a", "b", "c"), reader=Any())
+    situation = Situation("hall", 0, 0, shown, remembered=("d", "nothing", "a"))
+    scores = asyncio.run(UniformPrior(3).propose(situation, np.random.default_rng(0)))
+    assert scores.remembered == {"d": -math.log(3)}
+
+
 def test_three_are_proposed_by_default_and_every_action_equally_often():
     actions = [f"go {i}" for i in range(6)]
     rng = np.random.default_rng(4)

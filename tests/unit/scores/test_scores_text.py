@@ -12,7 +12,7 @@ from scores_kit import ACTIONS, HALL, situation
 
 from jitrl.errors import InvalidValue
 from jitrl.records import Observation, Situation, State, Turn
-from jitrl.scores.text import describe, labels, listed
+from jitrl.scores.text import describe, executable, labels, listed
 
 TWO = [f"do {i}" for i in range(53)]
 
@@ -110,3 +110,26 @@ def test_what_is_remembered_is_no_part_of_the_text(remembered) -> None:
 def test_what_the_world_prints_is_put_in_as_it_is(text) -> None:
     printed = replace(situation(), observation=replace(HALL, text=text[:2000]))
     assert text[:2000].strip() in describe(printed)
+
+
+# --- remembered actions ------------------------------------------------------------------------
+
+
+class Even:
+    """Takes even numbers, whether they are listed or not."""
+
+    guide = "an even number"
+
+    def read(self, written: str) -> str:
+        return written
+
+    def executable(self, action: str) -> bool:
+        return action.isdecimal() and int(action) % 2 == 0
+
+
+@pytest.mark.parametrize(("reader", "left"), [(None, ("1",)), (Even(), ("4", "1"))])
+def test_what_is_listed_or_known_to_the_reader_can_be_executed(reader, left) -> None:
+    shown = Observation(State(room="a"), "a", ("1", "2"), reader=reader)
+    here = Situation("numbers", 0, 0, shown, remembered=("4", "1", "2", "3"))
+    assert executable(here, ["2"]) == left
+    assert executable(here) == tuple(a for a in ("4", "1", "2") if a == "2" or a in left)

@@ -1,0 +1,150 @@
+"""The tables of a report on runs over the tasks of a suite."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+
+from jitrl.bench import suites
+from jitrl.bench.folder import Run
+from jitrl.bench.statistics import Group, labels, summary
+from jitrl.bench.suites import Results
+from jitrl.bench.tables import Table, estimated, shown
+from jitrl.worlds import Task
+
+_RESULTS = ("tasks", "attempts", "Avg", "Final", "pass@any")
+_FEW = 20  # tasks that get a row each
+_CSV = ("run", "agent", "preset", "seed", "task", "sites", "template", "attempt", "episode")
+_CSV_PLAYED = ("success", "score", "steps", "reason", "seconds")
+
+
+def scores(among: Sequence[Group]) -> Table:
+    """Return how each group did."""
+    rows = [
+        (label, str(len(group.seeds)), *_cells(suites.results(suites.of_group(group))))
+        for group, label in zip(among, labels(among), strict=True)
+    ]
+    return Table(("agent", "seeds", *_RESULTS), rows)
+
+
+def compared(among: Sequence[Group]) -> Table:
+    """Return the paired differences of each group to the static one, and what they show."""
+    names = dict(zip(map(id, among), labels(among), strict=True))
+    rows = [
+        (
+            f"{names[id(found.group)]} \u2212 {names[id(found.static)]}",
+            estimated(found.average, signed=True, digits=3),
+            estimated(found.final, signed=True, digits=3),
+            shown(found.average),
+        )
+        for found in suites.differences(among)
+    ]
+    return Table(("difference", "Avg", "Final", "what it shows"), rows)
+
+
+def sections(among: Sequence[Group]) -> list[tuple[str, Table]]:
+    """Return the tables that say more, each with its heading; those that say nothing are left out.
+
+    By site where there are several, by template where tasks share one, by task where they are few.
+    """
+    tasks = [task for group in among for task in group.runs[0].manifest.tasks]
+    sites = {suites.site(task) for task in tasks}
+    names = {task.name for task in tasks}
+    templates = {task.template for task in tasks} - {""}
+    found = []
+    if len(sites) > 1:
+        found.append(("By site", _by(among, suites.site)))
+    if 0 < len(templates) < len(names):
+        found.append(("By template", _by(among, suites.template)))
+    if 1 < len(names) <= _FEW:
+        found.append(("By task", _by(among, suites.task)))
+    found.append(("What went wrong", wrong(among)))
+    return [(title, table) for title, table in found if table.rows]
+
+
+def wrong(among: Sequence[Group]) -> Table:
+    """Return why attempts ended where something went wrong, and how often that was."""
+    rows = [
+        (f"{label}{reason}", str(count))
+        for group, label in zip(among, _prefixes(among), strict=True)
+        for reason, count in suites.reasons(group.runs)
+    ]
+    return Table(("attempts that ended with a reason", "attempts"), rows)
+
+
+def each_run(runs: Sequence[Run]) -> Table:
+    """Return one row per run: how it did, what memory did, what it cost."""
+    columns = (
+        *("run", *_RESULTS),
+        *("KL per step", "changed by memory", "s per step without world", "ended with a reason"),
+    )
+    rows = []
+    for run in runs:
+        found = summary(run.episodes)
+        rows.append(
+            (
+                run.path.name or str(run.path),
+                *_cells(suites.results([suites.outcomes(run)])),
+                f"{found.kl_per_step:.3f}",
+                f"{found.changed:.1%}",
+                "?" if math.isnan(found.own_seconds) else f"{found.own_seconds:.4f}",
+                str(sum(bool(played.reason) for played in run.episodes)),
+            )
+        )
+    return Table(columns, rows)
+
+
+def note(among: Sequence[Group]) -> str:
+    """Say how the numbers are to be read."""
+    parts = [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
+    parts.append(
+        "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend on "
+        "each other; Wilson for a share of tasks); with several seeds, that or Student's t over "
+        "the seeds, the wider one. One seed says how other tasks would go, not another seed."
+    )
+    return " ".join(parts)
+
+
+def comma_separated(runs: Sequence[Run]) -> str:
+    """Return one row per finished attempt, as CSV."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow((*_CSV, *_CSV_PLAYED))
+    for run in runs:
+        what, plan = run.configuration, run.manifest.plan
+        for played in run.episodes:
+            index, attempt = plan.place(played.number)
+            task = plan.tasks[index]
+            out.writerow(
+                (
+                    *(run.path, what.agent, what.preset, what.seed, task.name),
+                    *(" ".join(task.sites), task.template, attempt, played.number),
+                    *(int(played.success), repr(played.score), played.steps, played.reason),
+                    played.seconds.get("total", ""),
+                )
+            )
+    return text.getvalue()
+
+
+def _by(among: Sequence[Group], label: Callable[[Task], str]) -> Table:
+    found = [
+        (name, f"{prefix}{name or '(none)'}", results)
+        for group, prefix in zip(among, _prefixes(among), strict=True)
+        for name, results in suites.by_label(group, label)
+    ]
+    found.sort(key=lambda row: row[0])  # the groups stay in order
+    rows = [(row, *_cells(results)) for _, row, results in found]
+    return Table((label.__name__, *_RESULTS), rows)
+
+
+def _prefixes(among: Sequence[Group]) -> list[str]:
+    """Return what a row of a group begins with, where there are several."""
+    return [f"{label}: " for label in labels(among)] if len(among) > 1 else [""] * len(among)
+
+
+def _cells(found: Results) -> tuple[str, ...]:
+    estimates = (found.average, found.final, found.any)
+    shares = (estimated(one, digits=3) for one in estimates)
+    return (str(found.tasks), str(found.attempts), *shares)

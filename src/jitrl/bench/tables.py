@@ -1,0 +1,69 @@
+"""Tables of texts, and how they are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from jitrl.bench.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; the first column names the row."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def estimated(estimate: Estimate, *, signed: bool = False, digits: int = 2) -> str:
+    """Return a mean with its interval, as far as they are known.
+
+    >>> estimated(Estimate(0.5, 0.25, 0.75, 3))
+    '0.50 [0.25, 0.75]'
+    """
+    if math.isnan(estimate.mean):
+        return "?"
+    form = f"{'+' if signed else ''}.{digits}f"
+    text = format(estimate.mean, form)
+    if estimate.known:
+        text += f" [{format(estimate.low, form)}, {format(estimate.high, form)}]"
+    return text
+
+
+def shown(mean: Estimate) -> str:
+    """Say what a mean difference shows; nothing, where its interval holds zero."""
+    if not mean.known:
+        return "nothing shown" if mean.n != 1 else "one seed: nothing shown"
+    if mean.low <= 0 <= mean.high:
+        return "no difference shown"
+    return "higher than static" if mean.low > 0 else "lower than static"
+
+
+def html(table: Table) -> str:
+    """Return a table as HTML."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    rows = [
+        "".join(
+            f'<td data-name="{escape(column)}">{escape(cell)}</td>'
+            for column, cell in zip(table.columns, row, strict=True)
+        )
+        for row in table.rows
+    ]
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table class="cards">\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>"
+    )
+
+
+def markdown(table: Table) -> str:
+    """Return a table as Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+    rule = ["---"] + ["---:"] * (len(table.columns) - 1)
+    return "\n".join([line(table.columns), line(rule), *(line(row) for row in table.rows)])
