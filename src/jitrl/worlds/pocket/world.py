@@ -73,7 +73,10 @@ class PocketWeb(BrowserWorld):
     def __init__(self, which: str, pocket: Pocket, browsers: Any) -> None:
         self._pocket = pocket
         self._logins = tempfile.TemporaryDirectory(prefix="pocket-logins-")
-        told = {"sites": dict(pocket.addresses), "logins_folder": self._logins.name}
+        told: dict[str, Any] = {
+            "sites": dict(pocket.addresses),
+            "logins_folder": self._logins.name,
+        }
         super().__init__("pocket-web", which, benchmark(which, **told), __name__, told, browsers)
 
     def reset(self, seed: int, task: str | None = None, limit: int | None = None) -> Observation:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from django.contrib.auth.hashers import make_password
 from dulwich.objects import Blob, Commit, Tree
+from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from jitrl.worlds.pocket.accounts import ACCOUNTS, SALT
@@ -73,8 +74,10 @@ def _repository(folder: Path, repository: Repository) -> None:
         commit.message = change.message.encode()
         made.object_store.add_object(commit)
         last = commit.id
-    made.refs[b"refs/heads/main"] = last
-    made.refs.set_symbolic_ref(b"HEAD", b"refs/heads/main")
+    main = Ref(b"refs/heads/main")
+    if last is not None:
+        made.refs[main] = last
+    made.refs.set_symbolic_ref(Ref(b"HEAD"), main)
     (folder / "description").write_text(repository.description)
     made.close()
 
