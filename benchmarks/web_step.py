@@ -18,7 +18,7 @@ from pathlib import Path
 from jitrl import Learner
 from jitrl.agents.player import Played, play
 from jitrl.memory import open as open_memory
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.worlds import World, make
 
 
@@ -26,7 +26,7 @@ def played(world: World, learner: Learner, numbers: range, steps: int) -> list[P
     """Play these episodes."""
 
     async def all_of_them() -> list[Played]:
-        prior = UniformPrior(3)
+        prior = Prior(3)
         return [await play(world, learner, prior, steps=steps, number=n) for n in numbers]
 
     return asyncio.run(all_of_them())

@@ -101,6 +101,8 @@ class Observation:
     truncated   cut off by a limit of the world's own: the state has a future that nobody saw
     reason      what went wrong, where something did: why the step did nothing, or the world ended
     reader      reads actions beyond those listed; None where there are none
+    weights     how likely each of `actions` is for somebody without a model, in their order, > 0;
+                empty: all alike
     image       what it looks like, PNG; None where nobody asked for it
     """
 
@@ -113,6 +115,7 @@ class Observation:
     truncated: bool = False
     reason: str = ""
     reader: ActionReader | None = None
+    weights: tuple[float, ...] = ()
     image: bytes | None = None
 
 

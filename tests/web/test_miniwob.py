@@ -10,7 +10,7 @@ import pytest
 from jitrl import Learner
 from jitrl.agents.player import Played, play
 from jitrl.errors import UnknownName
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.seeds import generator
 from jitrl.testing import check_world
 from jitrl.worlds import Suite, make
@@ -120,7 +120,7 @@ def test_the_world_keeps_the_contract() -> None:
 @pytest.mark.parametrize("name", ["login-user", "enter-password"])
 def test_ten_episodes_are_remembered_and_move_decisions(world: Suite, name: str) -> None:
     async def attempts(learner: Learner) -> list[Played]:
-        prior, alone = UniformPrior(3), _One(world, name)
+        prior, alone = Prior(3), _One(world, name)
         return [await play(alone, learner, prior, steps=6, number=n) for n in range(10)]
 
     with Learner(None, "web", seed=3) as learner:

@@ -13,7 +13,7 @@ from jitrl.agents.player import StepListener
 from jitrl.errors import InvalidValue, JitrlError, WorldError
 from jitrl.records import Candidate, Observation, Scores, State
 from jitrl.scores import Sampled
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.scores.text import executable
 from jitrl.seeds import generator, integer
 from jitrl.worlds import Task
@@ -185,7 +185,7 @@ def watch(learner, episodes, **keywords):
             play(
                 world,
                 learner,
-                UniformPrior(2),
+                Prior(2),
                 steps=15,
                 number=number,
                 listener=Hearing(lambda t, decision, after: seen.append((t, decision, after))),
@@ -226,7 +226,7 @@ def test_the_world_is_seeded_by_the_learners_seed_and_the_number_of_the_episode(
 def test_the_proposals_are_drawn_by_seed_and_number():
     drawn = []
 
-    class Recording(UniformPrior):
+    class Recording(Prior):
         async def propose(self, situation, rng):
             drawn.append(rng.random())
             return await super().propose(situation, rng)
@@ -296,7 +296,7 @@ def test_the_listener_hears_of_each_step_in_order_before_the_episode_is_stored()
         assert len(world.taken) == t + 1
         assert stored(learner) == []
 
-    play(world, learner, UniformPrior(), steps=6, number=0, listener=Hearing(listen))
+    play(world, learner, Prior(), steps=6, number=0, listener=Hearing(listen))
     (found,) = stored(learner)
     assert [t for t, *_ in heard] == list(range(len(found.steps)))
     assert (
@@ -379,7 +379,7 @@ def test_the_same_seed_plays_the_same_episodes_in_any_order_of_interruption(tmp_
             if reopen:
                 learner.close()
                 learner = jitrl.Learner(path, seed=6)
-            play(world, learner, UniformPrior(), steps=12, number=number)
+            play(world, learner, Prior(), steps=12, number=number)
         actions = [[step.action for step in found.steps] for found in stored(learner)]
         learner.close()
         return actions, world.seeds

@@ -25,7 +25,7 @@ from jitrl.learner import Learner
 from jitrl.memory import SqliteMemory
 from jitrl.models import Request
 from jitrl.models.budget import Budget
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.testing import check_world
 from jitrl.worlds import Suite, make
 
@@ -266,7 +266,7 @@ def test_a_run_of_an_earlier_version_is_read_and_continued(tmp_path: Path) -> No
 def test_a_task_that_is_not_there_is_refused(tmp_path: Path) -> None:
     world = make("corridor:3")
     with pytest.raises(InvalidValue, match="has no tasks"):
-        asyncio.run(play_one(world, Learner(), UniformPrior(), steps=2, number=0, task="w:1"))
+        asyncio.run(play_one(world, Learner(), Prior(), steps=2, number=0, task="w:1"))
 
 
 def test_a_model_that_answers_nothing_usable_fails_the_attempt_and_not_the_run(

@@ -35,7 +35,7 @@ from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options, Sampler, make
 from jitrl.scores.frequencies import Frequencies
 from jitrl.scores.labels import Labels
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.scores.proposing import MOST_REMEMBERED, Proposing
 from jitrl.scores.sequences import Sequences
 from jitrl.scores.stated import Stated
@@ -298,10 +298,10 @@ def test_what_is_unknown_of_the_rest_stays_unknown() -> None:
 
 
 def test_without_a_reader_the_source_is_asked_and_nobody_else() -> None:
-    source, model = proposing(source=UniformPrior(2))
+    source, model = proposing(source=Prior(2))
     where = situation(remembered=["wait"])
     alone, behind = np.random.default_rng(3), np.random.default_rng(3)
-    direct = asyncio.run(UniformPrior(2).propose(where, alone))
+    direct = asyncio.run(Prior(2).propose(where, alone))
     assert repr(asyncio.run(source.propose(where, behind))) == repr(direct)
     assert alone.bit_generator.state == behind.bit_generator.state and not model.requests
 
@@ -426,7 +426,7 @@ def test_every_source_of_a_model_is_found_with_proposals_in_front(name: str) -> 
 
 
 def test_what_has_no_model_or_draws_by_itself_is_left_alone() -> None:
-    assert isinstance(make("prior", None, Options()), UniformPrior)
+    assert isinstance(make("prior", None, Options()), Prior)
     assert isinstance(make("labels-server", ScriptedModel([]), Options()), Sampler)
 
 

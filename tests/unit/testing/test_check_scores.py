@@ -22,7 +22,7 @@ from jitrl.scores import Sampled, Sampler, ScoreSource
 from jitrl.scores.biased import Biased
 from jitrl.scores.frequencies import Frequencies
 from jitrl.scores.labels import Labels
-from jitrl.scores.prior import UniformPrior
+from jitrl.scores.prior import Prior
 from jitrl.scores.proposing import Proposing
 from jitrl.scores.sequences import Sequences
 from jitrl.scores.stated import Stated
@@ -277,7 +277,7 @@ def writing(source: Callable[[ScriptedModel], ScoreSource], say: Script) -> Prop
 
 
 SHIPPED: dict[str, Callable[[], object]] = {
-    "prior": UniformPrior,
+    "prior": Prior,
     "labels": lambda: Labels(ScriptedModel(named)),
     "labels-direct": lambda: Labels(ScriptedModel(lambda request: told("A")), direct=True),
     "proposals, labels": lambda: writing(Labels, named),

@@ -113,6 +113,38 @@ class Grammar:
         parts = [repr(v) for v in values] + [f"{name}={v!r}" for name, v in named.items()]
         return f"{parsed.name}({', '.join(parts)})"
 
+    def told(self, action: str) -> str:
+        """Return the words of an executable action: names of its elements, and its texts."""
+        parsed = parse(action)
+        words: list[str] = []
+        for value in (*parsed.arguments, *parsed.named.values()):
+            if isinstance(value, Target):
+                node = self._element(value, action)
+                words += [node.name, node.around]
+                if parsed.name == "press":  # it sends what stands there
+                    words.append(node.value)
+            elif isinstance(value, Text):
+                words.append(self._said(value, action))
+            elif isinstance(value, list):
+                words += [self._told(part, action) for part in value]
+        return " ".join(words)
+
+    def text(self, text: Text) -> str | None:
+        """Return what a text says here; None where something in it has nothing to hold."""
+        parts = [part if isinstance(part, str) else self._looked_up(part) for part in text.parts]
+        return None if None in parts else "".join(part or "" for part in parts)
+
+    def _said(self, text: Text, action: str) -> str:
+        """Return a text with the labels that it stands beside."""
+        labels = [self._label(p) for p in text.parts if isinstance(p, Lookup)]
+        return " ".join([self._told(text, action), *(label for label in labels if label)])
+
+    def beside(self, label: str) -> Text:
+        """Return the text beside a label, which may be a parameter of the task."""
+        slot = self.slots.named(label)
+        whole = len(slot.parts) == 1 and isinstance(slot.parts[0], Lookup)
+        return Text((Lookup("beside", slot.parts[0] if whole else label),))
+
     def target(self, node: Node) -> Target:
         """Return how an element of this page is remembered."""
         outer, nth = self.page.distinguish(node)
@@ -148,7 +180,7 @@ class Grammar:
         if action == "send_msg_to_user":
             beside = [label for label, told in self.page.pairs.items() if told == literal]
             if len(beside) == 1:
-                return Text((Lookup("beside", beside[0]),))
+                return self.beside(beside[0])
         if parameter in ("key", "key_comb", "reason"):
             return Text((literal,))
         return self.slots.typed(literal)
@@ -177,21 +209,25 @@ class Grammar:
         return node
 
     def _told(self, text: Text, action: str) -> str:
-        parts = []
-        for part in text.parts:
-            told = part if isinstance(part, str) else self._looked_up(part)
-            if told is None:
-                raise InvalidValue("action", action, f"finds nothing here for {part}")
-            parts.append(told)
-        return "".join(parts)
+        told = self.text(text)
+        if told is None:
+            raise InvalidValue("action", action, "finds nothing here for a text that it looks up")
+        return told
 
     def _looked_up(self, part: Lookup) -> str | None:
         if part.kind == "task":
             return self.slots.filled(part)
         if part.kind == "beside":
-            return self.page.pairs.get(part.key)
-        address = self.sites.get(part.key)
+            label = self._label(part)
+            return None if label is None else self.page.pairs.get(label)
+        address = self.sites.get(str(part.key))
         return None if address is None else address.rstrip("/")
+
+    def _label(self, part: Lookup) -> str | None:
+        """Return the label that a text stands beside."""
+        if part.kind != "beside":
+            return None
+        return part.key if isinstance(part.key, str) else self.slots.filled(part.key)
 
     def _check(self, parsed: Action, values: list[Any], action: str) -> None:
         """Raise InvalidValue for what would fail, or may not be done, on this page."""

@@ -12,7 +12,7 @@ that encloses it, `nth` counts from 1 among those alike, in the order of the pag
 literal, or parts joined by +, of which some are looked up when the action is executed:
 
     task(CONTEXT)   what stands in the task's text between these words (see `slots`)
-    beside(LABEL)   what stands on the page beside a label
+    beside(LABEL)   what stands on the page beside a label, which may be task(...) itself
     site(LABEL)     the address of a site
 
 `write` is the only way to write an action, so that equal actions are equal texts.
@@ -47,10 +47,13 @@ _ESCAPES = frozenset("\n\r\\'\"abfnrtv01234567xNuU")
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A part of a text that is looked up: kind "task", "beside" or "site"; `nth` from 1."""
+    """A part of a text that is looked up: kind "task", "beside" or "site"; `nth` from 1.
+
+    key  words, a label ("beside": or a "task" lookup of one), or the label of a site
+    """
 
     kind: str
-    key: str
+    key: str | Lookup
     nth: int = 1
 
 
@@ -340,11 +343,19 @@ class _Reader:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return node.value
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            kind, keys = node.func.id, [self._literal(part) for part in node.args]
-            given = [k.arg for k in node.keywords]
-            if kind in _LOOKUPS and [*map(type, keys)] == [str] and given in ([], ["nth"]):
+            kind, given = node.func.id, [k.arg for k in node.keywords]
+            if kind in _LOOKUPS and len(node.args) == 1 and given in ([], ["nth"]):
                 nth = [self._nth(k.value) for k in node.keywords]
-                return Lookup(kind, keys[0], *nth)
+                return Lookup(kind, self._key(kind, node.args[0]), *nth)
+        raise self._wrong("needs a text in quotes")
+
+    def _key(self, kind: str, node: ast.expr) -> str | Lookup:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        if kind == "beside" and isinstance(node, ast.Call):
+            inner = self._part(node)
+            if isinstance(inner, Lookup) and inner.kind == "task":
+                return inner
         raise self._wrong("needs a text in quotes")
 
     def _nth(self, node: ast.expr) -> int:
@@ -408,4 +419,4 @@ def _written_part(part: str | Lookup) -> str:
     if isinstance(part, str):
         return json.dumps(part, ensure_ascii=False)
     nth = "" if part.nth == 1 else f", nth={part.nth}"
-    return f"{part.kind}({json.dumps(part.key, ensure_ascii=False)}{nth})"
+    return f"{part.kind}({_written_part(part.key)}{nth})"

@@ -88,6 +88,14 @@ class Node:
             stack += reversed(node.children)
 
     @property
+    def around(self) -> str:
+        """The title of the nearest element around it that has one, or ""."""
+        outer = self.parent
+        while outer is not None and not outer.title:
+            outer = outer.parent
+        return "" if outer is None else outer.title
+
+    @property
     def options(self) -> tuple[str, ...]:
         """What can be selected in it."""
         options = (n for n in self.walk() if n.role == "option" and "disabled" not in n.states)

@@ -7,25 +7,51 @@ label on the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 
 from jitrl.worlds.browser.grammar import Grammar
-from jitrl.worlds.browser.language import Action, Lookup, Text, Value, write
+from jitrl.worlds.browser.language import Action, Text, Value, write
 from jitrl.worlds.browser.page import Node
+from jitrl.worlds.browser.slots import Slots
 
 __all__ = ["proposals"]
 
+_WORD = re.compile(r"\w+")
+_SHORT = 4  # characters of a word that says something
+_IDLE, _DONE = 0.1, 1 / 3
 _OPTIONS = 30  # of one element, at most
 _ANSWERS = 20  # labels, at most
 _SELECTS = ("combobox", "listbox", "PopUpButton")
 NOTHING = write(Action("noop", ()))
 
 
-def proposals(grammar: Grammar) -> tuple[str, ...]:
-    """Return the actions, each once and executable, in the order of the page; at least one."""
-    found = dict.fromkeys(write(action) for action in _all(grammar))
-    result = tuple(action for action in found if grammar.executable(action))
-    return result or (NOTHING,)
+def proposals(
+    grammar: Grammar, done: Collection[str] = (), idle: Collection[str] = ()
+) -> dict[str, float]:
+    """Return action -> weight, each executable, in the order of the page; at least one.
+
+    done  actions of this attempt: they weigh a third
+    idle  actions that changed nothing on this page: they weigh a tenth
+
+    The weight is (1 + w) ** 2, where w counts the words of the task that the action has in the
+    name of its element, of what encloses it, and in its text. Short words do not count, unless
+    they are part of a parameter.
+    """
+    wanted = _words(grammar.slots)
+    found: dict[str, float] = {}
+    for action in _all(grammar):
+        text = write(action)
+        if text not in found and grammar.executable(text):
+            weight = (1 + len(wanted & set(_WORD.findall(grammar.told(text).lower())))) ** 2
+            found[text] = weight * (_IDLE if text in idle else _DONE if text in done else 1.0)
+    return found or {NOTHING: 1.0}
+
+
+def _words(slots: Slots) -> set[str]:
+    """Return the words of a task that say what it is about."""
+    words = {word for word in _WORD.findall(slots.text.lower()) if len(word) >= _SHORT}
+    return words.union(*(_WORD.findall(value.lower()) for value in slots.parameters))
 
 
 def _all(grammar: Grammar) -> Iterator[Action]:
@@ -49,7 +75,8 @@ def _of(grammar: Grammar, node: Node, values: list[Text]) -> Iterator[Action]:
     yield Action("click", (target,))
     if node.editable:
         for value in values:
-            yield Action("fill", (target, value))
+            if grammar.text(value) != node.value:
+                yield Action("fill", (target, value))
         if node.value:
             yield Action("press", (target, Text(("Enter",))))
 
@@ -67,6 +94,6 @@ def _opened(node: Node) -> bool:
 
 def _answers(grammar: Grammar) -> Iterator[Action]:
     for label in list(grammar.page.pairs)[:_ANSWERS]:
-        yield Action("send_msg_to_user", (Text((Lookup("beside", label),)),))
+        yield Action("send_msg_to_user", (grammar.beside(label),))
     yield Action("send_msg_to_user", (Text(("Done.",)),))
     yield Action("report_infeasible", (Text(("This cannot be done here.",)),))

@@ -99,10 +99,11 @@ class Slots:
 
     def filled(self, slot: Lookup) -> str | None:
         """Return what the task's text has for a slot, None where it has nothing."""
-        if slot.key not in self._found:
-            left, found, right = slot.key.partition(_GAP)
-            self._found[slot.key] = self._between(left.split(), right.split()) if found else []
-        values = self._found[slot.key]
+        key = str(slot.key)
+        if key not in self._found:
+            left, found, right = key.partition(_GAP)
+            self._found[key] = self._between(left.split(), right.split()) if found else []
+        values = self._found[key]
         return values[slot.nth - 1] if slot.nth <= len(values) else None
 
     def _slot(self, value: str, *, parameters: bool = False) -> Lookup | None:

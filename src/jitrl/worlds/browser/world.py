@@ -98,6 +98,7 @@ class _Attempt:
     note: str = ""
     steps: int = 0
     history: list[str] = field(default_factory=list)
+    idle: set[str] = field(default_factory=set)
 
 
 class BrowserWorld:
@@ -222,6 +223,9 @@ class BrowserWorld:
         before, attempt.page = attempt.page, _page(told)
         if attempt.page.fingerprint != before.fingerprint:
             attempt.history.append(action)
+            attempt.idle.clear()
+        else:
+            attempt.idle.add(action)
         return self._observe(told, started, ended=action.startswith(_MESSAGES))
 
     def close(self) -> None:
@@ -334,7 +338,7 @@ class BrowserWorld:
         grammar = self._grammar(attempt)
         over = terminated or truncated
         begun = time.perf_counter()
-        actions = () if over else proposals(grammar)
+        weights = {} if over else proposals(grammar, attempt.history, attempt.idle)
         self._spent["actions"] += time.perf_counter() - begun
         reason = "; ".join(dict.fromkeys(why for why in reasons if why))
         picture = told.get("image")
@@ -345,7 +349,8 @@ class BrowserWorld:
                 task=attempt.slots.text,
             ),
             text=self._text(attempt.page, reason, attempt.note),
-            actions=actions,
+            actions=tuple(weights),
+            weights=tuple(weights.values()),
             reward=score - attempt.last.score,
             score=score,
             terminated=terminated,
