@@ -66,7 +66,7 @@ def test_a_wrong_argument_of_the_learner_is_named(bad):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownName, match="default, paper, released, released-web"):
+    with pytest.raises(UnknownName, match="default, paper, paper-web, released, released-web, web"):
         Learner(preset="best")
 
 

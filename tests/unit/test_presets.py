@@ -21,8 +21,9 @@ from jitrl.update import Paper
 # --- constants
 
 
-def test_there_are_four_presets_each_under_its_own_name():
-    assert set(PRESETS) == {"default", "paper", "released", "released-web"}
+def test_there_are_six_presets_each_under_its_own_name():
+    web = {"web", "paper-web", "released-web"}
+    assert set(PRESETS) == {"default", "paper", "released"} | web
     for name, chosen in PRESETS.items():
         assert chosen.name == name
         assert preset(name) == chosen
@@ -54,6 +55,21 @@ def test_released_has_the_constants_of_the_jericho_code():
     assert (released.gamma, released.k, released.k_counts) == (0.5, 10, "steps")
     assert released.beta == Ramp(1.0, 1.5, 50)
     assert released.threshold == Ramp(0.95, 0.85, 20)
+
+
+def test_web_is_the_sound_one_with_the_fields_of_web_pages():
+    web, default = PRESETS["web"], PRESETS["default"]
+    assert web.fields == PRESETS["paper-web"].fields == PRESETS["released-web"].fields
+    changed = {"name": "default", "fields": default.fields, "gamma": default.gamma}
+    assert replace(web, **changed, threshold=default.threshold) == default
+    assert (web.gamma, web.threshold) == (0.9, 0.8)
+
+
+def test_paper_web_has_the_papers_constants_for_webarena():
+    paper = PRESETS["paper-web"]
+    assert paper.estimator == Paper(explore=0.05, alpha=5.0)
+    assert (paper.rule, paper.temperature, paper.gamma) == ("exact", 0.8, 0.1)
+    assert (paper.k, paper.threshold, paper.join) == (10, Ramp(0.8, 0.7, 20), "lowest")
 
 
 def test_released_web_has_the_constants_of_the_webarena_code():
@@ -186,7 +202,10 @@ def test_a_description_is_json_and_tells_settings_apart(name):
     assert type(PRESETS[name].estimator).__name__ in text
     assert set(describe(preset(name))) == {f.name for f in fields_of(Preset)}
     assert json.dumps(describe(preset(name, gamma=0.123)), allow_nan=False) != text
-    assert json.dumps(describe(preset(name, alpha=0.123)) if name != "default" else None) != text
+    assert (
+        json.dumps(describe(preset(name, alpha=0.123)) if name not in ("default", "web") else None)
+        != text
+    )
 
 
 # --- wrong names

@@ -66,6 +66,8 @@ class Configuration:
     options    name -> JSON value: what the world is opened with
     reset_command  run before each pass, without a shell; it must succeed
     workers    >= 1: processes that share the tasks out among them, and the memory
+    grader, grader_url  the model that a benchmark's evaluator may ask; None: where it would, there
+               is no verdict
     part       in [0, workers): the share of one of them; None: all
 
     Raises InvalidValue or UnknownName.
@@ -98,6 +100,8 @@ class Configuration:
     options: Mapping[str, object] = field(default_factory=dict)
     reset_command: str | None = None
     workers: int = 1
+    grader: str | None = None
+    grader_url: str | None = None
     part: int | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +141,8 @@ class Configuration:
         if (self.judge_model is None) != (self.credit == "reward"):
             rule = "must be reward without a --judge-model, and judged or mixed with one"
             raise InvalidValue("credit", self.credit, rule)
+        if self.grader is None and self.grader_url:
+            raise InvalidValue("grader", None, "must be given: an address is set for one")
         if self.judge_model is None and (self.judge_url or self.tell_outcome):
             raise InvalidValue("judge_model", None, "must be given: what is set is for a judge")
 

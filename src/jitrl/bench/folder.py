@@ -44,7 +44,7 @@ MANIFEST, STEPS, EPISODES, JUDGED, CALLS, MEMORY, LOCK = (
     "memory.db",
     "lock",
 )
-PLACES = ("games", "base_url", "judge_url")
+PLACES = ("games", "base_url", "judge_url", "grader_url")
 """Where a run finds what it plays: it may be somewhere else when the run is continued."""
 _NEW = MANIFEST + ".new"
 _T = TypeVar("_T")

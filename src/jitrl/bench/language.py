@@ -120,7 +120,8 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
     No call is made. Raises InvalidValue where a dollar budget needs a price that is unknown, or
     where the source of scores cannot use its model or the preset, and what opening a model raises.
     """
-    if not called(configuration) and access != Access(prices=access.prices, opener=access.opener):
+    alone = not called(configuration) and configuration.grader is None
+    if alone and access != Access(prices=access.prices, opener=access.opener):
         raise InvalidValue("model", None, "must be named for a budget, a recording or a time-out")
     result: dict[tuple[str, str | None], Model] = {}
     try:
@@ -170,12 +171,16 @@ async def opened_judge(
     configuration: Configuration, access: Access, ledger: Ledger
 ) -> AsyncIterator[Model]:
     """Open the model that judges a run, counted in `ledger`; close it at the end."""
-    served = called(configuration)[-1]
-    model = _open(served, access)
+    model = opened_one(called(configuration)[-1], access, ledger)
     try:
-        yield _kept(model, served, access, ledger)
+        yield model
     finally:
         await model.close()
+
+
+def opened_one(served: Served, access: Access, ledger: Ledger) -> Model:
+    """Open a model, counted in `ledger`, and recorded where that is wanted."""
+    return _kept(_open(served, access), served, access, ledger)
 
 
 def judge_of(configuration: Configuration, model: Model) -> ModelJudge:
@@ -232,6 +237,9 @@ def expected(
             loads += [Load(served.name, steps, asked, 300)] if configuration.summarise else []
             loads += [Load(served.name, _PROBES, 20, 16)] if configuration.scores in _PROBED else []
         total += estimate(loads, access.prices_of(served))
+    if configuration.grader is not None:
+        served = Served(configuration.grader, configuration.grader_url, "")
+        total += estimate([Load(served.name, episodes, 500, 100)], access.prices_of(served))
     return total
 
 

@@ -29,6 +29,7 @@ from jitrl.bench import codec, language, passes
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import CALLS, PLACES, Manifest, Run, RunFolder, memory_of
 from jitrl.bench.folder import read as read_run
+from jitrl.bench.grading import graded
 from jitrl.bench.language import Access, Cast, Models
 from jitrl.bench.plan import plan, tasks_of
 from jitrl.errors import BadRun
@@ -208,8 +209,9 @@ async def _episodes(
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
     configuration = wanted.configuration
     begun = -1
-    ledger = Ledger(folder.path / CALLS if language.called(configuration) else None)
-    with closing(ledger):
+    counted = language.called(configuration) or configuration.grader is not None
+    ledger = Ledger(folder.path / CALLS if counted else None)
+    with closing(ledger), graded(world, configuration, access, ledger):
         async with language.cast(configuration, access, ledger, models) as players:
             for number in wanted.plan.wanted()[len(folder.finished) :]:
                 access.budget.check(ledger)

@@ -170,6 +170,14 @@ def run(
         str | None,
         _model("Where the judge is served.", show_default="--base-url, for the same back end"),
     ] = None,
+    grader: Annotated[
+        str | None,
+        _model("Asked where a benchmark's evaluator asks a language model (WebArena)."),
+    ] = None,
+    grader_url: Annotated[
+        str | None,
+        _model("Where the grader is served.", show_default="--base-url, for the same back end"),
+    ] = None,
     credit: Annotated[
         str | None,
         _model(
@@ -216,6 +224,8 @@ def run(
         max_tokens=max_tokens,
         judge_model=judge_model,
         judge_url=judge_url or _beside(model, base_url, judge_model),
+        grader=grader,
+        grader_url=grader_url or _beside(model, base_url, grader),
         credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
         tell_outcome=tell_outcome,
         summarise=summarise,

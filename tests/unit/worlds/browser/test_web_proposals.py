@@ -54,13 +54,13 @@ def test_fields_are_filled_with_each_parameter_and_sent_when_they_are_full() -> 
         'task("the password _ of *")',
         'task("* of _ $")',
     ]
-    assert found == (
+    assert list(found) == [
         'click(textbox("Username"))',
         *(f'fill(textbox("Username"), {slot})' for slot in slots),
         'click(textbox("Search"))',
         *(f'fill(textbox("Search"), {slot})' for slot in slots),
         'press(textbox("Search"), "Enter")',
-    )
+    ]
 
 
 def test_proposals_are_the_same_for_another_task_of_the_template() -> None:
@@ -72,10 +72,10 @@ def test_proposals_are_the_same_for_another_task_of_the_template() -> None:
 
 def test_a_menu_is_selected_from_and_a_list_may_be_clicked_too() -> None:
     menu = select("Size", "S", "M")
-    assert proposals(at(page(menu), messages=False)) == (
+    assert list(proposals(at(page(menu), messages=False))) == [
         'select_option(combobox("Size"), "S")',
         'select_option(combobox("Size"), "M")',
-    )
+    ]
     listed = node("listbox", "Size", node("option", "S"))
     assert set(proposals(at(page(listed), messages=False))) == {
         'select_option(listbox("Size"), "S")',
@@ -98,12 +98,12 @@ def test_nothing_that_is_disabled_is_proposed() -> None:
     one = page(
         button("Go", disabled=True), node("listbox", "L", node("option", "a", disabled=True))
     )
-    assert proposals(at(one, messages=False)) == ('click(listbox("L"))',)
+    assert proposals(at(one, messages=False)) == {'click(listbox("L"))': 1.0}
 
 
 def test_there_is_something_to_do_on_an_empty_page() -> None:
-    assert proposals(at(page(), messages=False)) == (NOTHING,)
-    assert proposals(at(page(text("Sorry")), messages=False)) == (NOTHING,)
+    assert proposals(at(page(), messages=False)) == {NOTHING: 1.0}
+    assert proposals(at(page(text("Sorry")), messages=False)) == {NOTHING: 1.0}
 
 
 def test_answers_are_what_stands_beside_labels() -> None:
@@ -122,7 +122,39 @@ def test_the_real_form_can_be_solved_by_what_is_proposed() -> None:
     fields = [n.bid for n in grammar.page.elements if n.editable]
     assert f"fill('{fields[0]}', 'bob')" in calls
     assert f"fill('{fields[1]}', 'x1')" in calls
-    assert parse(proposals(grammar)[-1]) == parse('click(button("Login"))')
+    assert parse(list(proposals(grammar))[-1]) == parse('click(button("Login"))')
+
+
+def test_an_action_weighs_by_the_words_it_shares_with_the_task() -> None:
+    one = page(
+        row("Price", "$5"),
+        row("Weight", "2 kg"),
+        link("Blue Mug"),
+        link("Red Cup"),
+        field_("Search", "Blue Mug"),
+    )
+    found = proposals(at(one, 'What is the "Price" of "Blue Mug"?'))
+    assert found['click(link(task("* of _ $")))'] == 9.0  # two words of the task
+    assert found['click(link("Red Cup"))'] == 1.0
+    assert found['send_msg_to_user(beside(task("is the _ of *")))'] == 4.0
+    assert found['send_msg_to_user(beside("Weight"))'] == 1.0
+    assert found['press(textbox("Search"), "Enter")'] == 9.0
+    assert not any(action.startswith("fill") and "of _ $" in action for action in found)
+
+
+def test_what_was_done_and_what_did_nothing_weigh_less() -> None:
+    grammar = at(page(button("One"), button("Two"), button("Three")), "", messages=False)
+    actions = [f'click(button("{name}"))' for name in ("One", "Two", "Three")]
+    found = proposals(grammar, done=actions[:2], idle=actions[:1])
+    assert list(found.values()) == [0.1, 1 / 3, 1.0]
+
+
+def test_a_label_that_the_task_names_is_a_slot() -> None:
+    first = at(page(row("Price", "$5")), 'What is the "Price" of "Mug"?')
+    other = at(page(row("Size", "XL")), 'What is the "Size" of "Hat"?')
+    action = first.read('send_msg_to_user("$5")')
+    assert action == 'send_msg_to_user(beside(task("is the _ of *")))'
+    assert other.call(action) == "send_msg_to_user('XL')"
 
 
 def test_nothing_is_an_action() -> None:
