@@ -103,7 +103,8 @@ def located(package: str, path: str) -> Path:
         return Path(str(distribution(package).locate_file(path)))
     except PackageNotFoundError as error:
         raise MissingExtra(
-            f"{package} is not installed: pip install --no-deps {' '.join(_PACKAGES.values())}"
+            f"{package} is not installed: pip install --no-deps libwebarena==0.0.4 "
+            "browsergym-webarenalite==0.14.3"
         ) from error
 
 

@@ -1,0 +1,124 @@
+"""What a memory is worth on web pages, without a language model: with and without, paired seeds.
+
+    python benchmarks/web_learning.py miniwob --seeds 5
+    python benchmarks/web_learning.py pocket --seeds 3
+
+miniwob   ten tasks of MiniWoB++, each attempted in a row with ever new parameters
+pocket    two tasks of each of eight templates of the pocket web, in passes; then another task of
+          each, never seen before: one attempt, five times, with what was learned and without
+
+Run folders are kept under --out; a run that was cut short is continued. Ends with the reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import copyfile
+
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.folder import MEMORY
+from jitrl.bench.workers import Job, play_all
+from jitrl.cli import app
+
+MINIWOB = (
+    *("login-user", "enter-password", "click-button", "click-tab-2", "choose-list"),
+    *("click-checkboxes", "enter-text", "search-engine", "navigate-tree", "use-autocomplete"),
+)
+"""Of one step and of several; with fields, lists, tabs, boxes and trees; chosen before any run."""
+REPEATS = 5
+TEMPLATES = {
+    0: (0, 6, 7),  # the price of a product: the same label, other products
+    6: (26, 27, 28),  # a category, sorted
+    14: (55, 56, 57),  # orders of a status
+    15: (58, 59, 60),  # what the wiki says of something
+    20: (77, 78, 79),  # a file of a project
+    22: (85, 86, 87),  # what a project says about itself
+    25: (95, 96, 97),  # close an issue
+    26: (98, 99, 100),  # set a status
+}
+"""Template -> its tasks: two to learn from, one that is never seen."""
+
+
+def arms(world: str, seeds: int, out: Path, **given: object) -> list[Job]:
+    """Return a run with memory and one without for each seed."""
+    return [
+        Job(
+            Configuration(
+                world=world,
+                agent=agent,
+                preset="web",
+                seed=seed,
+                **given,  # type: ignore[arg-type]
+            ),
+            out / f"{agent}-{seed}",
+        )
+        for seed in range(seeds)
+        for agent in ("jitrl", "static")
+    ]
+
+
+def report(jobs: Sequence[Job], out: Path) -> None:
+    """Print and write the report of some runs."""
+    app(["report", *(str(job.path) for job in jobs), "--out", str(out)], standalone_mode=False)
+
+
+def miniwob(seeds: int, workers: int, out: Path) -> None:
+    """Play ten tasks."""
+    jobs = arms(f"miniwob:{','.join(MINIWOB)}", seeds, out, attempts=20, steps=10)
+    play_all(jobs, workers=workers)
+    report(jobs, out / "report")
+
+
+def pocket(seeds: int, workers: int, out: Path) -> None:
+    """Learn from two tasks of each template, then attempt a third, each time for the first time."""
+    seen = ",".join(str(task) for tasks in TEMPLATES.values() for task in tasks[:2])
+    jobs = arms(f"pocket-web:{seen}", seeds, out / "seen", attempts=10, order="passes", steps=15)
+    play_all(jobs, workers=workers)
+    report(jobs, out / "seen" / "report")
+    later = [job for seed in range(seeds) for job in _first_attempts(seed, out)]
+    play_all(later, workers=workers)
+    report(later, out / "unseen" / "report")
+
+
+def _first_attempts(seed: int, out: Path) -> list[Job]:
+    """Return runs of one attempt at each task that was never seen, each with its own memory."""
+    unseen = ",".join(str(tasks[2]) for tasks in TEMPLATES.values())
+    jobs = []
+    for once in range(REPEATS):
+        number = 1000 + REPEATS * seed + once
+        for agent in ("jitrl", "static"):
+            path = out / "unseen" / f"{agent}-{number}"
+            memory = None
+            if agent == "jitrl":
+                memory = path.with_suffix(".db")
+                if not memory.exists():
+                    memory.parent.mkdir(parents=True, exist_ok=True)
+                    copyfile(out / "seen" / f"jitrl-{seed}" / MEMORY, memory)
+            configuration = Configuration(
+                world=f"pocket-web:{unseen}",
+                agent=agent,
+                preset="web",
+                seed=number,
+                steps=15,
+                memory=None if memory is None else str(memory.absolute()),
+            )
+            jobs.append(Job(configuration, path))
+    return jobs
+
+
+def main() -> None:
+    """Play what is missing, then report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=["miniwob", "pocket"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/web-learning"))
+    given = parser.parse_args()
+    play = {"miniwob": miniwob, "pocket": pocket}[given.study]
+    play(given.seeds, given.workers, given.out / given.study)
+
+
+if __name__ == "__main__":
+    main()
