@@ -29,7 +29,7 @@ MINIWOB = (
 """Of one step and of several; with fields, lists, tabs, boxes and trees; chosen before any run."""
 REPEATS = 5
 TEMPLATES = {
-    0: (0, 6, 7),  # the price of a product: the same label, other products
+    0: (0, 6, 1),  # what the shop says of a product
     6: (26, 27, 28),  # a category, sorted
     14: (55, 56, 57),  # orders of a status
     15: (58, 59, 60),  # what the wiki says of something

@@ -194,7 +194,7 @@ def test_an_attempt_has_a_time_limit(server: ThreadingHTTPServer) -> None:
 def test_a_dialog_is_dismissed_and_recorded(world: BrowserWorld, name: str) -> None:
     world.reset(1)
     after = world.step(f'click(button("{name}"))')
-    assert f"a dialog ({name.lower()}) was dismissed" in after.reason
+    assert f"a dialog was dismissed: {name.lower()}" in after.reason
     assert not after.terminated and after.actions
     assert after.reason in after.text
 

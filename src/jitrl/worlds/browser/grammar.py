@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,12 +45,14 @@ class Grammar:
 
     page, slots, sites  what is at hand
     messages            the user reads messages
+    uploads             a folder whose files may be uploaded, None for no uploading
     """
 
     page: Page
     slots: Slots
     sites: Mapping[str, str]
     messages: bool = True
+    uploads: str | Path | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grammar):
@@ -110,6 +113,8 @@ class Grammar:
         values = [self._resolved(value, action) for value in parsed.arguments]
         named = {name: self._resolved(value, action) for name, value in parsed.named.items()}
         self._check(parsed, values, action)
+        if parsed.name in _FILES:
+            values[-1] = self._files(values[-1], action)
         parts = [repr(v) for v in values] + [f"{name}={v!r}" for name, v in named.items()]
         return f"{parsed.name}({', '.join(parts)})"
 
@@ -154,7 +159,9 @@ class Grammar:
         return Target(node.role, self.slots.named(node.name), within, nth)
 
     def _offered(self, name: str) -> bool:
-        return name not in _FILES and (self.messages or name not in _MESSAGES)
+        if name in _FILES:
+            return self.uploads is not None
+        return self.messages or name not in _MESSAGES
 
     def _remembered(self, action: str, parameter: str, value: Value, written: str) -> Value:
         if isinstance(value, Target):
@@ -228,6 +235,18 @@ class Grammar:
         if part.kind != "beside":
             return None
         return part.key if isinstance(part.key, str) else self.slots.filled(part.key)
+
+    def _files(self, named: str | list[str], action: str) -> list[str]:
+        """Return the paths of files to upload, by their names in the folder for it."""
+        assert self.uploads is not None
+        folder = Path(self.uploads).resolve()
+        paths = [
+            (folder / name).resolve() for name in (named if isinstance(named, list) else [named])
+        ]
+        for path in paths:
+            if not path.is_relative_to(folder) or not path.is_file():
+                raise InvalidValue("action", action, f"uploads no file of {str(self.uploads)!r}")
+        return [str(path) for path in paths]
 
     def _check(self, parsed: Action, values: list[Any], action: str) -> None:
         """Raise InvalidValue for what would fail, or may not be done, on this page."""

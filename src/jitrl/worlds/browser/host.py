@@ -141,7 +141,7 @@ class Host:
         page.on("crash", lambda _: self._notes.append("the page crashed"))
 
     def _dialog(self, dialog: Any) -> None:
-        self._notes.append(f"a dialog ({dialog.type}) was dismissed: {dialog.message[:_TITLE]!r}")
+        self._notes.append(f"a dialog was dismissed: {dialog.type} {dialog.message[:_TITLE]!r}")
         dialog.dismiss()
 
     def _download(self, download: Any) -> None:

@@ -51,6 +51,7 @@ class MiniWob:
     verdict: Literal["step", "end"] = "step"
     guarded = False
     messages = False
+    login_pages: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, which: str) -> None:
         pages = _pages()

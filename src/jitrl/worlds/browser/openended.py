@@ -49,6 +49,7 @@ class OpenEnded:
 
     verdict: Literal["step", "end"] = "end"
     messages = True
+    login_pages: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, which: str, goal: str, guarded: bool) -> None:
         needs("browsergym-core")

@@ -85,7 +85,7 @@ class BrowserProcess:
             answer = b""
         if answer is None:
             self.kill()
-            raise BrowserGone(f"no answer within {seconds:g} s")
+            raise BrowserGone(f"timed out: no answer within {seconds:.0f} s")
         if not answer:
             said = self._last_words()
             self.kill()

@@ -49,6 +49,7 @@ class Registered:
     verdict: Literal["step", "end"] = "step"
     guarded = False
     messages = True
+    login_pages: Mapping[str, str] = MappingProxyType({})
     sites: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, which: str) -> None:

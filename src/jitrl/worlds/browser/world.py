@@ -43,6 +43,7 @@ class Options:
     step_timeout, episode_timeout   seconds
     page_tokens   about so many tokens of a page are shown to a model
     screenshot    with a picture of every page
+    uploads       a folder whose files may be uploaded; None: there is no uploading
 
     Raises InvalidValue.
     """
@@ -54,6 +55,7 @@ class Options:
     episode_timeout: float = 900.0
     page_tokens: int = 4000
     screenshot: bool = False
+    uploads: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name, most in (("settle", 60), ("step_timeout", 1e5), ("episode_timeout", 1e6)):
@@ -264,7 +266,7 @@ class BrowserWorld:
             raise BrowserGone("the browser is gone")
         left = attempt.until - time.monotonic()
         if left <= 0:
-            raise BrowserGone(f"the attempt took more than {self._options.episode_timeout:g} s")
+            raise BrowserGone(f"timed out: more than {self._options.episode_timeout:g} s in all")
         begun = time.perf_counter()
         try:
             return self._process.ask(do, min(left, self._options.step_timeout), **request)
@@ -276,7 +278,13 @@ class BrowserWorld:
             self._spent["verdict" if do == "verdict" else "browser"] += spent
 
     def _grammar(self, attempt: _Attempt) -> Grammar:
-        return Grammar(attempt.page, attempt.slots, self._benchmark.sites, self._benchmark.messages)
+        return Grammar(
+            attempt.page,
+            attempt.slots,
+            self._benchmark.sites,
+            self._benchmark.messages,
+            self._options.uploads,
+        )
 
     def _observe(self, told: dict[str, Any], started: float, *, ended: bool = False) -> Observation:
         """Return what the browser told as an observation, with the verdict where it is due."""
@@ -288,11 +296,13 @@ class BrowserWorld:
         terminated = bool(told["done"])
         if abroad := self._abroad(attempt.page):
             terminated, score = True, 0.0
-            reasons.append(f"the agent left the allowed sites, for {abroad}")
+            reasons.append(f"left the allowed sites: {abroad}")
         elif self._benchmark.verdict == "end" and (ended or self._is_last(attempt)):
             terminated = ended
             score, why = self._verdict(attempt)
             reasons.append(why)
+        if site := self._asks_for_login(attempt.page):
+            reasons.append(f"a login is asked for: {site}")
         truncated = not terminated and self._is_last(attempt)
         return self._shown(attempt, score, terminated, truncated, reasons, started, told)
 
@@ -308,8 +318,8 @@ class BrowserWorld:
 
     def _stood_still(self, attempt: _Attempt, why: str, started: float) -> Observation:
         """Return the same page again, for an action that was not executed."""
-        told = {"seconds": {"tree": 0.0}, "notes": [why], "score": attempt.last.score}
-        return self._observe(told | {"done": False}, started)
+        told = {"seconds": {"tree": 0.0}, "score": attempt.last.score, "done": False}
+        return self._observe(told | {"notes": [f"not executed: {why}"]}, started)
 
     def _cut_off(self, attempt: _Attempt, why: str, started: float) -> Observation:
         """Return the end of an attempt whose browser is gone: nobody can judge it."""
@@ -323,6 +333,14 @@ class BrowserWorld:
         for url in page.tabs:
             if url and not url.startswith(_BLANK) and _host(url) not in hosts:
                 return url
+        return ""
+
+    def _asks_for_login(self, page: Page) -> str:
+        """Return the site whose login has expired, or was given up; "" where there is none."""
+        here = page.url.partition("?")[0].rstrip("/")
+        for site, address in self._benchmark.login_pages.items():
+            if here == address.rstrip("/"):
+                return site
         return ""
 
     def _shown(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -383,3 +384,21 @@ def test_slots_are_found_in_names_of_options_and_enclosing_elements() -> None:
     assert isinstance(target, Target) and target.name.parts[0] == "Size of "
     there = at(select("Size of Eve Poe", "Eve Poe"), task="Choose for Eve Poe today")
     assert there.call(action) == "select_option('1', 'Eve Poe')"
+
+
+def test_only_files_of_the_folder_for_it_can_be_uploaded(tmp_path: Path) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "a b.txt").write_text("x")
+    (tmp_path / "secret").write_text("y")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    shown = page(button("Choose file"))
+    open_to = Grammar(shown, Slots(""), {}, uploads=folder)
+    action = 'upload_file(button("Choose file"), "a b.txt")'
+    bid = shown.elements[0].bid
+    assert open_to.call(action) == f"upload_file({bid!r}, [{str(folder / 'a b.txt')!r}])"
+    assert not Grammar(shown, Slots(""), {}).executable(action)
+    for name in ("../secret", "link", str(tmp_path / "secret"), "missing", ""):
+        other = action.replace("a b.txt", name)
+        assert not open_to.executable(other), name
+    assert "upload_file(" in open_to.guide

@@ -99,6 +99,13 @@ class Arena:
         )
         folder = Path(logins_folder) if logins_folder is not None else cache_folder() / "logins"
         self._logins = Logins(folder, self.sites, self._accounts, logins)
+        self.login_pages: Mapping[str, str] = MappingProxyType(
+            {
+                site: self.sites[site] + logins[site].form
+                for site in self._logins.sites(self.sites)
+                if logins[site].form
+            }
+        )
         self._evaluators = kind if kind == "webarena-lite" else "webarena"
         self.grader = grader
         self._pause = None if evaluator_pause is None else _seconds(evaluator_pause)
