@@ -11,8 +11,13 @@ import pytest
 
 import jitrl
 
-# Their pages are imported where Django is configured: in the process of a server.
-ELSEWHERE = "jitrl.worlds.pocket.sites."
+# Imported only in processes of their own: those of servers, where Django is configured, and those
+# of browsers, where BrowserGym is installed.
+ELSEWHERE = (
+    "jitrl.worlds.pocket.sites.",
+    "jitrl.worlds.browser.gym",
+    "jitrl.worlds.browser.arena.task",
+)
 
 
 def modules():
