@@ -111,6 +111,7 @@ def play(page: Any, steps: Iterable[tuple[str, ...]], values: Mapping[str, str])
     answer = ""
     for kind, *words in steps:
         first, *rest = (word.format(**values) for word in words)
+        page.wait_for_load_state()  # a click waits until the next page begins, no longer
         match kind:
             case "fill":
                 page.get_by_label(first, exact=True).fill(rest[0])
@@ -125,6 +126,7 @@ def play(page: Any, steps: Iterable[tuple[str, ...]], values: Mapping[str, str])
             case "tell":  # what stands beside a label
                 answer = beside(page, first)
             case "read":  # the text of the links within a part of the page
+                page.locator(f"{first} a").first.wait_for()
                 answer = ", ".join(page.locator(f"{first} a").all_inner_texts())
             case "say":
                 answer = first
