@@ -16,9 +16,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from shutil import copyfile
+from statistics import fmean
 
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import MEMORY
+from jitrl.bench.folder import MEMORY, Run
+from jitrl.bench.statistics import interval
 from jitrl.bench.workers import Job, play_all
 from jitrl.cli import app
 
@@ -78,8 +80,25 @@ def pocket(seeds: int, workers: int, out: Path) -> None:
     play_all(jobs, workers=workers)
     report(jobs, out / "seen" / "report")
     later = [job for seed in range(seeds) for job in _first_attempts(seed, out)]
-    play_all(later, workers=workers)
-    report(later, out / "unseen" / "report")
+    runs = play_all(later, workers=workers)
+    print_transfer(runs)
+
+
+def print_transfer(runs: Sequence[Run]) -> None:
+    """Print success at tasks that were never seen: the repetitions of a seed are one number."""
+    means: dict[str, list[float]] = {}
+    for agent in ("jitrl", "static"):
+        mine = [run for run in runs if run.configuration.agent == agent]
+        scores = [[float(p.success) for p in run.episodes] for run in mine]
+        once = [fmean(one) for one in scores]
+        means[agent] = [fmean(once[i : i + REPEATS]) for i in range(0, len(once), REPEATS)]
+    pairs = zip(means["jitrl"], means["static"], strict=True)
+    rows = means | {"difference": [a - b for a, b in pairs]}
+    print("success in the first attempt at tasks never seen, mean and 95 % interval over seeds")
+    for name, values in rows.items():
+        found = interval(values)
+        each = ", ".join(f"{value:.3f}" for value in values)
+        print(f"{name:12}{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]  by seed: {each}")
 
 
 def _first_attempts(seed: int, out: Path) -> list[Job]:

@@ -70,7 +70,7 @@ def main() -> None:
     rows = {
         "all": total,
         "browser: action, waiting, reading the page": spent["browser"],
-        "  of it, the accessibility tree made ours": spent["tree"],
+        "  of it, DOM and accessibility tree": spent["page"],
         "evaluator": spent["verdict"],
         "listing actions": spent["actions"],
         "learner": sum(one.seconds["learner"] for one in done),

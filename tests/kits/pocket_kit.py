@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+from jitrl.worlds.browser.chromium import find
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HARNESS = "webarena.evaluation_harness"
 
@@ -31,7 +32,7 @@ def chromium() -> Iterator[Any]:
         patch.setattr("playwright._impl._connection.inspect", quick)
         patch.setattr("playwright._impl._sync_base.inspect", quick)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=find(), args=FLAGS)
             yield browser
             browser.close()
 

@@ -164,6 +164,8 @@ def test_wrong_calls_are_refused(server: ThreadingHTTPServer, world: BrowserWorl
         open_world(server, colour="red")
     with pytest.raises(InvalidValue, match="address"):
         make("web:file:///etc/passwd", goal="x")
+    with pytest.raises(InvalidValue, match="password"):
+        make("web:http://user:secret@127.0.0.1/", goal="x")
     with pytest.raises(WorldError, match="--chromium"):
         open_world(server, chromium="/no/such/chromium")
 
@@ -257,6 +259,24 @@ def test_a_crash_of_the_browser_ends_the_attempt_and_the_next_one_begins(
     assert world.reset(2).actions
 
 
+def test_a_crash_of_the_page_ends_the_attempt_at_once(world: BrowserWorld) -> None:
+    world.reset(1)
+    process = world._process
+    assert process is not None and process._browser is not None
+    pages = [
+        pid
+        for pid in children(os.getpid())
+        if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    assert pages
+    for pid in pages:
+        os.kill(pid, signal.SIGKILL)
+    after = world.step('click(button("Change"))')
+    assert ended(after)
+    assert "the page crashed" in after.reason
+    assert world.reset(2).actions
+
+
 def test_a_crash_of_the_browsers_process_ends_the_attempt(world: BrowserWorld) -> None:
     world.reset(1)
     process = world._process
@@ -310,13 +330,19 @@ def test_closing_ends_every_process(server: ThreadingHTTPServer) -> None:
         world.reset(1)
 
 
-def test_a_site_that_does_not_answer_is_an_error_that_names_the_task() -> None:
+def test_attempts_that_cannot_begin_are_over_and_three_in_a_row_are_an_error() -> None:
     with site() as gone:
         where = address(gone)
     world = make(f"web:{where}/", goal="anything")
     try:
+        for seed in (1, 2):
+            shown = world.reset(seed)
+            assert ended(shown)
+            assert "could not begin" in shown.reason
+            with pytest.raises(WorldError):
+                world.step("go_back()")
         with pytest.raises(WorldError, match=f"web:{where}/ cannot begin"):
-            world.reset(1)
+            world.reset(3)
     finally:
         world.close()
 

@@ -73,6 +73,10 @@ TASKS = [
 ]
 
 
+FEW = ("bisect-angle", "click-shape", "find-word", "grid-coordinate", "click-pie-nodelay")
+"""They are drawn, or have a single thing to do: a mouse is needed for the rest."""
+
+
 @pytest.fixture(scope="module")
 def world() -> Iterator[Suite]:
     opened = make(f"miniwob:{','.join(TASKS)}")
@@ -96,6 +100,7 @@ def test_a_task_opens_acts_and_scores(world: Suite, name: str) -> None:
     assert shown.state["url"] == f"miniwob/{name}"
     rng = generator(7, 0, name)
     steps = 0
+    assert name in FEW or len(shown.actions) > 1
     while shown.actions:
         shown = world.step(shown.actions[int(rng.integers(len(shown.actions)))])
         steps += 1
@@ -133,7 +138,7 @@ def test_ten_episodes_are_remembered_and_move_decisions(world: Suite, name: str)
     texts = {step.action for episode in stored for step in episode.steps}
     values = {value for e in stored for value in Slots(e.steps[0].state["task"]).parameters}
     assert any("task(" in text for text in texts)
-    assert not any(f'"{value}"' in text for text in texts if "task(" in text for value in values)
+    assert not any(f'"{value}"' in text for text in texts for value in values)
 
 
 class _One:

@@ -45,8 +45,8 @@ def graded(
     if served is None:
         yield
         return
-    if not hasattr(world, "grader"):
-        rule = f"has no meaning in {configuration.world}: nothing there asks a model"
+    if not getattr(world, "may_ask_grader", False):
+        rule = f"has no meaning in {configuration.world}: no verdict there asks a model"
         raise InvalidValue("grader", configuration.grader, rule)
     with _loop() as waited_for:
         model = waited_for(_opened(served, access, ledger))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import arena_kit
 import pytest
 from playwright.sync_api import sync_playwright
 
+from jitrl.worlds.browser.chromium import find
+
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = os.environ.get("JITRL_CHROMIUM") or shutil.which("chromium")
+    path = find()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-gpu"]

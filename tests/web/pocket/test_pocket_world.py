@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from jitrl.errors import InvalidValue
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.folder import read
+from jitrl.bench.grading import graded
+from jitrl.bench.language import Access
+from jitrl.errors import BadReply, InvalidValue
+from jitrl.memory import open as open_memory
+from jitrl.models.ledger import Ledger
+from jitrl.models.scripted import ScriptedModel
 from jitrl.worlds import make
 from jitrl.worlds.pocket.world import PocketWeb
 
@@ -16,10 +28,6 @@ PRICE = (
     'press(searchbox("Search"), "Enter")',
     'click(link(task("the product _ $")))',
     'send_msg_to_user(beside(task("is the _ of the")))',
-)
-STATUS = (
-    'click(link("Profile"))',
-    'fill(textbox(task("set the _ of my")), task("profile to _ $"))',
 )
 
 
@@ -77,11 +85,85 @@ def test_every_attempt_finds_the_same_web(world: PocketWeb) -> None:
     assert first == again
 
 
-def test_a_login_that_expires_is_recorded_and_made_again(world: PocketWeb) -> None:
-    world.reset(1, "pocket-web:8")
-    world._pocket.expire("shopping")
-    shown = world.step('click(link("My Orders"))')
-    assert "a login is asked for: shopping" in shown.reason
+@pytest.mark.parametrize(
+    ("site", "number", "link"),
+    [("shopping", 8, "My Orders"), ("shopping_admin", 51, "Customers"), ("gitlab", 98, "Profile")],
+)
+def test_a_login_that_expires_is_recorded_and_made_again(
+    world: PocketWeb, site: str, number: int, link: str
+) -> None:
+    world.reset(1, f"pocket-web:{number}")
+    world._pocket.expire(site)
+    shown = world.step(f'click(link("{link}"))')
+    assert f"a login is asked for: {site}" in shown.reason
     assert shown.actions
-    world.reset(1, "pocket-web:8")
-    assert "asked for" not in world.step('click(link("My Orders"))').reason
+    world.reset(1, f"pocket-web:{number}")
+    assert "asked for" not in world.step(f'click(link("{link}"))').reason
+
+
+def test_a_grader_that_fails_is_no_verdict_and_the_next_attempt_begins(world: PocketWeb) -> None:
+    """Task 7 cannot be done: whoever says so in other words is judged by a language model."""
+
+    def refuses(messages: object) -> str:
+        raise BadReply("the grader said nothing")
+
+    asking = make("pocket-web:7")
+    assert isinstance(asking, PocketWeb)
+    assert asking.may_ask_grader
+    try:
+        asking.grader = refuses
+        asking.reset(1)
+        shown = asking.step('send_msg_to_user("There is no such product.")')
+        assert (shown.score, shown.terminated) == (0.0, True)
+        assert "the grader gave no grade: the grader said nothing" in shown.reason
+        assert asking.reset(2).actions
+        shown = asking.step('send_msg_to_user("N/A")')
+        assert (shown.score, shown.reason) == (1.0, "")  # so much is exact
+    finally:
+        asking.close()
+
+
+def test_without_a_grader_there_is_no_verdict_where_one_is_needed(world: PocketWeb) -> None:
+    score, reason = played(world, 7, ('send_msg_to_user("There is no such product.")',))
+    assert score == 0.0
+    assert "needs a grader" in reason
+
+
+def test_a_run_counts_what_its_grader_is_asked(tmp_path: Path) -> None:
+    configuration = Configuration("pocket-web:7", preset="web", steps=1, grader="any/kind")
+    access = Access(opener=lambda name, **_: ScriptedModel(["the same"], name=name))
+    opened = make("pocket-web:7")
+    try:
+        with (
+            closing(Ledger(tmp_path / "calls.jsonl")) as ledger,
+            graded(opened, configuration, access, ledger),
+        ):
+            opened.reset(1)
+            shown = opened.step('send_msg_to_user("There is no such product.")')
+        assert shown.score == 1.0
+        assert ledger.roles["grade"].usage.calls == 1
+    finally:
+        opened.close()
+    other = make("miniwob:click-test")
+    elsewhere = replace(configuration, world="miniwob:click-test")
+    with (
+        closing(Ledger(None)) as ledger,
+        pytest.raises(InvalidValue, match="grader"),
+        graded(other, elsewhere, access, ledger),
+    ):
+        pass
+
+
+def test_processes_that_share_a_memory_play_and_resume_real_tasks(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jitrl.cli", "run", "pocket-web:0,77", "--steps", "2"]
+    command += ["--workers", "2", "--out", str(tmp_path / "run"), "--order", "passes"]
+    for attempts in ("1", "2"):
+        more = ["--attempts", attempts, *(["--resume"] if attempts == "2" else [])]
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, cwd=tmp_path, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+    run = read(tmp_path / "run")
+    assert sorted(p.task for p in run.episodes) == 2 * ["pocket-web:0"] + 2 * ["pocket-web:77"]
+    with closing(open_memory(tmp_path / "run" / "memory.db")) as memory:
+        assert len({episode.id for episode in memory.episodes()}) == 4

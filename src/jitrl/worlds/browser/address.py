@@ -6,10 +6,10 @@ http://127.0.0.1:7770/orders/000017/?page=2   ->   shopping/orders/<id>/?page
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-__all__ = ["normalised", "on_site", "site_of"]
+__all__ = ["normalised", "on_site", "outside"]
 
 _PORTS = {"http": "80", "https": "443"}
 
@@ -49,10 +49,22 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
     return label + (_path(path) or ("" if parts.scheme == "file" else "/")) + query + route
 
 
-def site_of(url: str, sites: Mapping[str, str]) -> str | None:
-    """Return the label of the site that an address is on: the one with the longest match."""
-    found = on_site(url, sites)
-    return None if found is None else found[0]
+def outside(urls: Iterable[str], sites: Mapping[str, str]) -> str | None:
+    """Return the first address that is on no host of the sites, None where all are.
+
+    The rule of WebArena's guard: a page without a host (about:blank, blob:, data:) is allowed, one
+    that could not be opened is not.
+    """
+    hosts = {"", "newtab", *(_netloc(address) for address in sites.values())}
+    return next((url for url in urls if _netloc(url) not in hosts), None)
+
+
+def _netloc(url: str) -> str:
+    """Return host and port of an address, "" where it has none."""
+    try:
+        return _host(urlsplit(url))
+    except ValueError:
+        return "<invalid address>"
 
 
 def on_site(url: str, sites: Mapping[str, str]) -> tuple[str, str] | None:

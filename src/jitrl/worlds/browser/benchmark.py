@@ -31,8 +31,8 @@ class Benchmark(Protocol):
              "end": the evaluator is asked once, when the attempt is over: the agent has sent a
              message to the user or called the task infeasible, or its steps are used up
     messages the user reads messages: they end the attempt (with "end")
-    login_pages  label -> address of the page where one logs in, of sites where the agent is logged
-             in: to come there in the midst of an attempt is recorded
+    login_forms  label -> names of the password's field and of the button, of sites where the agent
+             is logged in: to be shown them in the midst of an attempt is recorded
     """
 
     tasks: tuple[Task, ...]
@@ -41,7 +41,7 @@ class Benchmark(Protocol):
     guarded: bool
     verdict: Literal["step", "end"]
     messages: bool
-    login_pages: Mapping[str, str]
+    login_forms: Mapping[str, tuple[str, str]]
 
     def entry(self, task: str) -> tuple[type[AbstractBrowserTask], dict[str, Any]]:
         """Return BrowserGym's class of a task and its arguments but for `seed`.

@@ -18,7 +18,6 @@ from browsergym.core.task import AbstractBrowserTask
 __all__ = ["open_env"]
 
 _SUBSETS = ["chat", "infeas", "bid", "coord", "nav", "tab", "custom"]
-_NO_PICTURE = None
 
 
 class Chat:
@@ -39,10 +38,9 @@ class Chat:
 class Env(BrowserEnv):  # type: ignore[misc]
     """BrowserGym's environment whose evaluator is asked after each step, or only by `verdict`."""
 
-    def __init__(self, judge: bool, screenshot: bool, **given: Any) -> None:
+    def __init__(self, judge: bool, **given: Any) -> None:
         super().__init__(**given)
         self._judge = judge
-        self._screenshot = screenshot
 
     def verdict(self) -> tuple[float, str]:
         """Return the evaluator's score, and what it says went wrong."""
@@ -79,13 +77,12 @@ def open_env(
     logging.getLogger(core_env.__name__).setLevel(logging.ERROR)  # it warns of what we set
     core_env.Chat = Chat
     if not screenshot:
-        core_env.extract_screenshot = lambda page: _NO_PICTURE
+        core_env.extract_screenshot = lambda page: None
     actions = HighLevelActionSet(
         subsets=_SUBSETS, custom_actions=[check, uncheck], multiaction=False, strict=True
     )
     return Env(
         judge=judge,
-        screenshot=screenshot,
         task_entrypoint=entry,
         task_kwargs=arguments,
         headless=headless,

@@ -18,12 +18,12 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from jitrl.errors import JitrlError
+from jitrl.errors import JitrlError, WorldError
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.page import pack, read_tree
 from jitrl.worlds.browser.process import Grader, end_group
@@ -58,8 +58,11 @@ class Host:
     process: int | None = None
     """Of the browser."""
 
-    def __init__(self, settings: Settings, grader: Grader | None) -> None:
+    def __init__(
+        self, settings: Settings, grader: Grader | None, crashed: Callable[[], None]
+    ) -> None:
         self._settings = settings
+        self._crashed = crashed
         module = importlib.import_module(settings.module)
         self._benchmark = cast(Benchmark, module.benchmark(settings.which, **settings.options))
         if grader is not None and hasattr(self._benchmark, "grader"):
@@ -74,7 +77,6 @@ class Host:
 
         self.close()
         entry, arguments = self._benchmark.entry(task)
-        started = time.perf_counter()
         self._env = open_env(
             entry,
             arguments,
@@ -89,7 +91,7 @@ class Host:
         self._notes = []
         self._watch()
         self.process = self._env.process()
-        return self._told(shown, 0.0, False, started) | {
+        return self._told(shown, 0.0, False) | {
             "goal": str(shown["goal"]),
             "note": str(info.get("task_info", {}).get("note", "")),
             "process": self.process,
@@ -98,17 +100,15 @@ class Host:
     def step(self, call: str) -> dict[str, Any]:
         """Execute one call of BrowserGym."""
         self._notes = []
-        started = time.perf_counter()
         shown, score, done, _, info = self._env.step(call)
-        told = self._told(shown, float(score), bool(done), started)
+        told = self._told(shown, float(score), bool(done))
         told["failed"] = _first_line(shown["last_action_error"])
         told["error"] = str(info.get("task_info", {}).get("error", ""))
-        told["seconds"]["page"] = info["get_observation_stop"] - info["get_observation_start"]
+        told["page"] += info["get_observation_stop"] - info["get_observation_start"]
         return told
 
     def verdict(self) -> dict[str, Any]:
         """Ask the benchmark's evaluator, once."""
-        started = time.perf_counter()
         score, error = 0.0, ""
         try:
             score, error = self._env.verdict()
@@ -116,7 +116,7 @@ class Host:
             error = str(failure)
         except Exception as failure:  # noqa: BLE001 - whatever an evaluator raises is no success
             error = f"the evaluator failed: {type(failure).__name__}: {failure}"[:500]
-        return {"score": score, "error": error, "seconds": {"all": time.perf_counter() - started}}
+        return {"score": score, "error": error}
 
     def close(self) -> None:
         """Close the browser."""
@@ -138,7 +138,7 @@ class Host:
     def _watch_page(self, page: Any) -> None:
         page.on("dialog", self._dialog)
         page.on("download", self._download)
-        page.on("crash", lambda _: self._notes.append("the page crashed"))
+        page.on("crash", lambda _: self._crashed())
 
     def _dialog(self, dialog: Any) -> None:
         self._notes.append(f"a dialog was dismissed: {dialog.type} {dialog.message[:_TITLE]!r}")
@@ -150,10 +150,9 @@ class Host:
         with suppress(Exception):  # it may be finished, or its page gone
             download.cancel()
 
-    def _told(self, shown: Any, score: float, done: bool, started: float) -> dict[str, Any]:
-        read = time.perf_counter()
+    def _told(self, shown: Any, score: float, done: bool) -> dict[str, Any]:
+        started = time.perf_counter()
         nodes = read_tree(shown["axtree_object"], shown["extra_element_properties"])
-        ended = time.perf_counter()
         told = {
             "url": str(shown["url"]),
             "tabs": [str(url) for url in shown["open_pages_urls"]],
@@ -163,7 +162,7 @@ class Host:
             "score": score,
             "done": done,
             "notes": self._notes,
-            "seconds": {"all": ended - started, "tree": ended - read},
+            "page": time.perf_counter() - started,
         }
         if self._settings.screenshot:
             told["image"] = base64.b64encode(_png(shown["screenshot"])).decode("ascii")
@@ -200,7 +199,7 @@ class Server:
         do = request.pop("do")
         if do == "open":
             grader = self._grade if request["grades"] else None
-            self.host = Host(Settings(**request["settings"]), grader)
+            self.host = Host(Settings(**request["settings"]), grader, self._end_at_once)
             return {}
         if self.host is None:
             raise RuntimeError("nothing is open yet")
@@ -211,7 +210,17 @@ class Server:
     def _grade(self, messages: Sequence[Mapping[str, str]]) -> str:
         """Ask the process that asked us, whose models we do not know."""
         self._tell({"ask": [dict(message) for message in messages]})
-        return str(json.loads(self._asked.readline())["reply"])
+        told = json.loads(self._asked.readline())
+        if "refused" in told:
+            raise WorldError(f"the grader gave no grade: {told['refused']}")
+        return str(told["reply"])
+
+    def _end_at_once(self) -> None:
+        """Say that the page crashed, and end: whatever waits for that page would wait for ever."""
+        self._tell({"gone": "the page crashed"})
+        if self.host is not None and self.host.process is not None:
+            end_group(self.host.process)
+        os._exit(1)
 
     def _tell(self, answer: Mapping[str, Any]) -> None:
         self._answers.write(json.dumps(answer) + "\n")

@@ -16,15 +16,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
-from jitrl.worlds import Defaults, Task
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds import Task
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
 __all__ = ["DEFAULTS", "MiniWob", "benchmark", "make"]
 
-DEFAULTS = Defaults(preset="web", steps=10)
 _PACKAGES = ("browsergym-core", "browsergym-miniwob", "miniwob", "playwright")
 
 
@@ -51,7 +50,7 @@ class MiniWob:
     verdict: Literal["step", "end"] = "step"
     guarded = False
     messages = False
-    login_pages: Mapping[str, str] = MappingProxyType({})
+    login_forms: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
     def __init__(self, which: str) -> None:
         pages = _pages()

@@ -14,15 +14,13 @@ from urllib.parse import urlsplit
 
 from jitrl.checks import text
 from jitrl.errors import InvalidValue
-from jitrl.worlds import Defaults, Task
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds import Task
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
 __all__ = ["DEFAULTS", "OpenEnded", "benchmark", "make"]
-
-DEFAULTS = Defaults(preset="web", steps=10)
 
 
 def make(which: str, **options: Any) -> BrowserWorld:
@@ -49,7 +47,7 @@ class OpenEnded:
 
     verdict: Literal["step", "end"] = "end"
     messages = True
-    login_pages: Mapping[str, str] = MappingProxyType({})
+    login_forms: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
     def __init__(self, which: str, goal: str, guarded: bool) -> None:
         needs("browsergym-core")
@@ -58,11 +56,13 @@ class OpenEnded:
             host = parts.hostname
         except ValueError:
             host = None
+        if "@" in parts.netloc:  # it would stand in the run folder
+            raise InvalidValue("address", parts.hostname, "must hold no user and no password")
         if not host or parts.scheme not in ("http", "https"):
             raise InvalidValue("address", which, "must begin with http:// or https:// and a host")
         self._address, self._goal = which, text("goal", goal)
         if not self._goal.strip():
-            raise InvalidValue("goal", goal, "must say what shall be done: --goal TEXT")
+            raise InvalidValue("goal", goal, "must say what shall be done: --option goal=TEXT")
         self.guarded = guarded
         self.tasks: tuple[Task, ...] = (Task(f"web:{which}"),)
         self.sites: Mapping[str, str] = MappingProxyType(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitrl.errors import WorldError
+from jitrl.errors import JitrlError, WorldError
 
 __all__ = ["BrowserGone", "BrowserProcess", "Grader"]
 
@@ -65,7 +65,7 @@ class BrowserProcess:
         told = self._sent({"do": do} | request, seconds)
         while "ask" in told:
             assert self._grader is not None
-            told = self._sent({"reply": self._grader(told["ask"])}, seconds)
+            told = self._sent(self._reply(told["ask"]), seconds)
         if told.get("process") is not None:
             self._let_go()
             self._browser = _Browser.of(told["process"])
@@ -74,6 +74,17 @@ class BrowserProcess:
             raise BrowserGone(told["gone"])
         return told
 
+    def _reply(self, messages: Sequence[Mapping[str, str]]) -> dict[str, str]:
+        """Return what the grader says, or why it says nothing."""
+        assert self._grader is not None
+        try:
+            return {"reply": self._grader(messages)}
+        except JitrlError as error:
+            return {"refused": str(error)}
+        except BaseException:
+            self.kill()
+            raise
+
     def _sent(self, message: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Send one line, and return the next that comes back."""
         try:
@@ -81,7 +92,9 @@ class BrowserProcess:
             self._process.stdin.write((json.dumps(message) + "\n").encode())
             self._process.stdin.flush()
             answer = self._line(time.monotonic() + seconds)
-        except (BrokenPipeError, ValueError):
+        except BrokenPipeError:  # it may have said why before it ended
+            answer = self._line(time.monotonic() + _CLOSING)
+        except ValueError:  # the pipe is closed
             answer = b""
         if answer is None:
             self.kill()

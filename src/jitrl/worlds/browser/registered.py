@@ -1,4 +1,4 @@
-"""Any task that is registered with BrowserGym: `make("assistantbench.validation.3")`.
+"""Any other task that is registered with BrowserGym: `make("assistantbench.validation.3")`.
 
 The package that registers it is named by the word before the first dot and is imported in the
 process of the browser; the task's own `validate` is asked after each step, as BrowserGym does.
@@ -14,15 +14,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
-from jitrl.worlds import Defaults, Task
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds import Task
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
 __all__ = ["DEFAULTS", "Registered", "benchmark", "make"]
 
-DEFAULTS = Defaults(preset="web", steps=10)
+_OURS = {
+    "miniwob": "miniwob:NAME",
+    "openended": "web:ADDRESS",
+    "webarena": "webarena:NUMBER",
+    "webarenalite": "webarena-lite:NUMBER",
+}
+"""Package -> the world that plays its tasks here, and judges them as they have to be."""
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -49,7 +55,7 @@ class Registered:
     verdict: Literal["step", "end"] = "step"
     guarded = False
     messages = True
-    login_pages: Mapping[str, str] = MappingProxyType({})
+    login_forms: Mapping[str, tuple[str, str]] = MappingProxyType({})
     sites: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, which: str) -> None:
@@ -58,8 +64,10 @@ class Registered:
         for name in names:
             if not _NAME.fullmatch(name) or names.count(name) > 1:
                 raise InvalidValue("task", name, "must be a name such as miniwob.click-test, once")
-        packages = sorted({name.partition(".")[0] for name in names} - {"openended"})
+        packages = sorted({name.partition(".")[0] for name in names})
         for package in packages:
+            if package in _OURS:
+                raise InvalidValue("task", which, f"must be named as {_OURS[package]}")
             if find_spec(f"browsergym.{package}") is None:
                 raise MissingExtra(
                     f"no package registers {package!r} tasks: pip install browsergym-{package}"
@@ -77,9 +85,7 @@ class Registered:
         import gymnasium
 
         name = task.partition(":")[2]
-        package = name.partition(".")[0]
-        if package != "openended":
-            importlib.import_module(f"browsergym.{package}")
+        importlib.import_module(f"browsergym.{name.partition('.')[0]}")
         found = gymnasium.registry.get(f"browsergym/{name}")
         if found is None:
             raise WorldError(f"BrowserGym has no task {name!r}")

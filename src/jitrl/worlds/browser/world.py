@@ -10,14 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
 
 from jitrl.checks import count, finite
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
-from jitrl.worlds import Task
+from jitrl.worlds import Defaults, Task
 from jitrl.worlds.browser import chromium
-from jitrl.worlds.browser.address import normalised
+from jitrl.worlds.browser.address import normalised, on_site, outside
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
@@ -26,11 +25,14 @@ from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
 
-__all__ = ["BrowserWorld", "Options", "chosen", "needs"]
+__all__ = ["DEFAULTS", "BrowserWorld", "Options", "chosen", "needs"]
+
+DEFAULTS = Defaults(preset="web", steps=10)
+"""Of every kind of web task."""
 
 _HIGHEST_SEED = 2**31 - 1
+_UNBEGUN = 3  # attempts in a row that cannot begin
 _MESSAGES = ("send_msg_to_user(", "report_infeasible(")
-_BLANK = ("about:", "chrome:", "chrome-error:")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,12 @@ class BrowserWorld:
 
     grader: Grader | None = None
 
+    @property
+    def may_ask_grader(self) -> bool:
+        """Whether the verdict on a task of this suite can depend on a language model."""
+        needs = getattr(self._benchmark, "needs_grader", None)
+        return needs is not None and any(needs(task.name) for task in self.tasks)
+
     def __init__(
         self,
         kind: str,
@@ -151,14 +159,15 @@ class BrowserWorld:
         }
         self._process: BrowserProcess | None = None
         self._attempt: _Attempt | None = None
+        self._unbegun = 0
         self._closed = False
-        self._spent = {"total": 0.0, "actions": 0.0, "browser": 0.0, "tree": 0.0, "verdict": 0.0}
+        self._spent = {"total": 0.0, "actions": 0.0, "browser": 0.0, "page": 0.0, "verdict": 0.0}
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """Seconds so far: "total" in reset and step, of these "browser" waiting for the browser
-        (of which "tree" reading the accessibility tree), "verdict" for the evaluator, "actions"
-        listing actions.
+        """Seconds so far: "total" in reset and step. Of these "browser" waiting for the browser, of
+        which "page" reading what the page shows (DOM, accessibility tree); "verdict" waiting for
+        the evaluator; "actions" listing actions.
         """
         return MappingProxyType(dict(self._spent))
 
@@ -166,7 +175,8 @@ class BrowserWorld:
         """Begin an attempt; see `jitrl.worlds.Suite`.
 
         An attempt that cannot begin (the site does not answer, the login fails) is tried once more
-        in a new browser; then WorldError is raised.
+        in a new browser; then it is over before it began, with a `reason`. After three such
+        attempts in a row WorldError is raised: that is no matter of one task.
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or not 1 <= seed <= _HIGHEST_SEED:
             raise InvalidValue("seed", seed, f"must be an integer in [1, {_HIGHEST_SEED}]")
@@ -181,8 +191,15 @@ class BrowserWorld:
         self._attempt = None
         try:
             told = self._begun(task, seed)
+        except BrowserGone as error:
+            self._unbegun += 1
+            if self._unbegun >= _UNBEGUN:
+                raise WorldError(f"{task} cannot begin: {error}") from error
+            why = f"could not begin: {error}"
+            return Observation(State(), why, (), truncated=True, reason=why)
         finally:
             self._spent["total"] += time.perf_counter() - started
+        self._unbegun = 0
         goal, page = told["goal"], _page(told)
         slots = Slots(goal)
         self._attempt = _Attempt(
@@ -254,10 +271,10 @@ class BrowserWorld:
                 )
                 self._spent["browser"] += time.perf_counter() - begun
                 return told
-            except BrowserGone as error:
+            except BrowserGone:
                 self._process = None
                 if last:
-                    raise WorldError(f"{task} cannot begin: {error}") from error
+                    raise
         raise AssertionError("the loop returns or raises")
 
     def _ask(self, do: str, attempt: _Attempt, **request: Any) -> dict[str, Any]:
@@ -290,13 +307,14 @@ class BrowserWorld:
         """Return what the browser told as an observation, with the verdict where it is due."""
         attempt = self._attempt
         assert attempt is not None
-        self._spent["tree"] += told["seconds"]["tree"]
+        self._spent["page"] += told["page"]
         reasons = [told.get("failed", ""), *told["notes"], told.get("error", "")]
         score = told["score"]
         terminated = bool(told["done"])
-        if abroad := self._abroad(attempt.page):
+        sites = self._benchmark.sites
+        if self._benchmark.guarded and (left := outside(attempt.page.tabs, sites)) is not None:
             terminated, score = True, 0.0
-            reasons.append(f"left the allowed sites: {abroad}")
+            reasons.append(f"left the allowed sites: {left}")
         elif self._benchmark.verdict == "end" and (ended or self._is_last(attempt)):
             terminated = ended
             score, why = self._verdict(attempt)
@@ -318,30 +336,21 @@ class BrowserWorld:
 
     def _stood_still(self, attempt: _Attempt, why: str, started: float) -> Observation:
         """Return the same page again, for an action that was not executed."""
-        told = {"seconds": {"tree": 0.0}, "score": attempt.last.score, "done": False}
+        told = {"page": 0.0, "score": attempt.last.score, "done": False}
         return self._observe(told | {"notes": [f"not executed: {why}"]}, started)
 
     def _cut_off(self, attempt: _Attempt, why: str, started: float) -> Observation:
         """Return the end of an attempt whose browser is gone: nobody can judge it."""
         return self._shown(attempt, attempt.last.score, False, True, [why], started, {})
 
-    def _abroad(self, page: Page) -> str:
-        """Return the address of a tab that is on no host of the allowed sites, or ""."""
-        if not self._benchmark.guarded:
-            return ""
-        hosts = {urlsplit(address).netloc.lower() for address in self._benchmark.sites.values()}
-        for url in page.tabs:
-            if url and not url.startswith(_BLANK) and _host(url) not in hosts:
-                return url
-        return ""
-
     def _asks_for_login(self, page: Page) -> str:
         """Return the site whose login has expired, or was given up; "" where there is none."""
-        here = page.url.partition("?")[0].rstrip("/")
-        for site, address in self._benchmark.login_pages.items():
-            if here == address.rstrip("/"):
-                return site
-        return ""
+        site = on_site(page.url, self._benchmark.sites)
+        form = self._benchmark.login_forms.get(site[0]) if site is not None else None
+        if form is None:
+            return ""
+        there = {(node.editable, node.name) for node in page.elements}
+        return site[0] if site and (True, form[0]) in there and (False, form[1]) in there else ""
 
     def _shown(
         self,
@@ -402,11 +411,3 @@ def _page(told: Mapping[str, Any]) -> Page:
         tab=told["tab"],
         nodes=unpack(told["nodes"]),
     )
-
-
-def _host(url: str) -> str:
-    """Return host and port of an address; a broken one has none that is allowed."""
-    try:
-        return urlsplit(url).netloc.lower() or "nowhere"
-    except ValueError:
-        return "nowhere"

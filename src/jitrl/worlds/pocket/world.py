@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
 from jitrl.records import Observation
-from jitrl.worlds import Defaults
+from jitrl.worlds.browser.arena import theirs
 from jitrl.worlds.browser.arena.arena import Arena, of_file
 from jitrl.worlds.browser.arena.logins import LOGINS
 from jitrl.worlds.browser.arena.sites import Account
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 from jitrl.worlds.pocket.accounts import ACCOUNTS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import FILE
 
 __all__ = ["DEFAULTS", "PocketWeb", "benchmark", "make"]
-
-DEFAULTS = Defaults(preset="web", steps=10)
 
 
 def make(which: str, **options: Any) -> PocketWeb:
@@ -35,6 +34,8 @@ def make(which: str, **options: Any) -> PocketWeb:
     WorldError without a Chromium or where a site does not come up.
     """
     needs("browsergym-core")
+    for package in theirs.NEEDED:
+        theirs.located(package, "")
     _, browsers = chosen(options)
     # what is wrong with the tasks shows before anything is started
     benchmark(which, sites=dict.fromkeys(_LABELS, "http://127.0.0.1:1"), logins_folder="unused")
@@ -55,7 +56,13 @@ def benchmark(which: str, *, sites: Mapping[str, str], logins_folder: str) -> Ar
         "pocket-web",
         which,
         FILE,
-        logins=MappingProxyType({label: LOGINS[label] for label in _LABELS if label in LOGINS}),
+        logins=MappingProxyType(
+            {
+                label: replace(LOGINS[label], form=ACCOUNTS[label].page)
+                for label in _LABELS
+                if label in LOGINS
+            }
+        ),
         sites=sites,
         accounts={
             label: Account(username=account.username, password=account.password)

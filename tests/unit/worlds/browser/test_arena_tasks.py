@@ -10,8 +10,9 @@ import pytest
 from arena_kit import page_content, task, written
 
 from jitrl.errors import InvalidValue, UnknownName, WorldError
+from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import Account, Login, of_file
-from jitrl.worlds.browser.arena.judging import answer_in, outside
+from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
 from jitrl.worlds.browser.arena.tasks import choose, fill, needs_grader, read, sites_of
 

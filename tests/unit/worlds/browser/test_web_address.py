@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jitrl.worlds.browser.address import normalised, on_site, site_of
+from jitrl.worlds.browser.address import normalised, on_site, outside
 
 SITES = {
     "shopping": "http://127.0.0.1:7770",
@@ -92,13 +92,36 @@ def test_a_site_and_what_follows_it_make_the_address_again(rest: str, label: str
 def test_a_site_is_told_by_the_longest_match_in_any_order() -> None:
     backwards = dict(reversed(SITES.items()))
     for sites in (SITES, backwards):
-        assert site_of("http://127.0.0.1:7770/admin", sites) == "admin"
-        assert site_of("http://127.0.0.1:7770/admin?x", sites) == "admin"
-        assert site_of("http://127.0.0.1:7770/admins", sites) == "shopping"
-        assert site_of("http://127.0.0.1:777/", sites) is None
+        assert on_site("http://127.0.0.1:7770/admin", sites) == ("admin", "")
+        assert on_site("http://127.0.0.1:7770/admin?x", sites) == ("admin", "?x")
+        assert on_site("http://127.0.0.1:7770/admins", sites) == ("shopping", "/admins")
+        assert on_site("http://127.0.0.1:777/", sites) is None
 
 
 @pytest.mark.parametrize("address", ["", "/", "http://[bad", "about:blank"])
 def test_an_address_that_is_none_matches_no_page(address: str) -> None:
-    assert site_of("http://h/x", {"a": address}) is None
+    assert on_site("http://h/x", {"a": address}) is None
     assert normalised("http://h/x", {"a": address}) == "h/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        ("http://127.0.0.1:7770/anywhere?x", False),
+        ("http://LOCALHOST/x", False),
+        ("http://localhost:80/", False),
+        ("about:blank", False),
+        ("blob:http://127.0.0.1:7770/5f", False),
+        ("data:text/html,x", False),
+        ("", False),
+        ("http://127.0.0.1:7771/", True),
+        ("http://127.0.0.1/", True),
+        ("http://127.0.0.1:7770.evil.org/", True),
+        ("http://127.0.0.1:7770@evil.org/", True),
+        ("chrome-error://chromewebdata/", True),
+        ("http://[broken", True),
+    ],
+)
+def test_a_page_on_no_host_of_the_sites_is_outside(url: str, left: bool) -> None:
+    sites = {"shop": "http://127.0.0.1:7770/start", "wiki": "http://localhost"}
+    assert outside(["http://127.0.0.1:7770/", url], sites) == (url if left else None)

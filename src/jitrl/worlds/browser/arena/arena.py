@@ -99,11 +99,10 @@ class Arena:
         )
         folder = Path(logins_folder) if logins_folder is not None else cache_folder() / "logins"
         self._logins = Logins(folder, self.sites, self._accounts, logins)
-        self.login_pages: Mapping[str, str] = MappingProxyType(
+        self.login_forms: Mapping[str, tuple[str, str]] = MappingProxyType(
             {
-                site: self.sites[site] + logins[site].form
+                site: (logins[site].password, logins[site].button)
                 for site in self._logins.sites(self.sites)
-                if logins[site].form
             }
         )
         self._evaluators = kind if kind == "webarena-lite" else "webarena"

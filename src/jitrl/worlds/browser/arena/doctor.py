@@ -99,6 +99,8 @@ def sites(
             found.append(Finding(site, None, "no address", named))
             continue
         found.append(_answers(site, address, ask))
+    if all(finding.works is None for finding in found):
+        found.append(Finding("sites", False, "none has an address", "set those that you have"))
     return found
 
 

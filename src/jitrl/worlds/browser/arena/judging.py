@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from jitrl.worlds.browser.arena.expressions import PREFIX, parse
 from jitrl.worlds.browser.arena.tasks import Config
 from jitrl.worlds.browser.arena.theirs import Ask, Evaluators
 
-__all__ = ["Grader", "Judge", "answer_in", "outside"]
+__all__ = ["Grader", "Judge", "answer_in"]
 
 Grader = Ask
 """A language model that grades: messages with `role` and `content` in, its reply out."""
@@ -34,12 +34,6 @@ def answer_in(messages: Sequence[Mapping[str, Any]]) -> str | None:
     if last["role"] == "infeasible":
         return "N/A"
     return str(last["message"]) if last["role"] == "assistant" else None
-
-
-def outside(urls: Iterable[str], sites: Mapping[str, str]) -> str | None:
-    """Return the first of some pages' URLs that is on none of the sites, None where all are."""
-    hosts = {"", "newtab", *(urlsplit(address).netloc for address in sites.values())}
-    return next((url for url in urls if urlsplit(url).netloc not in hosts), None)
 
 
 class Judge:

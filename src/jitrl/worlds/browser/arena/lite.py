@@ -8,15 +8,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from jitrl.worlds import Defaults
 from jitrl.worlds.browser.arena import tasks
 from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
 from jitrl.worlds.browser.arena.theirs import located
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
 
-DEFAULTS = Defaults(preset="web", steps=10)
 _PACKAGE = "browsergym-webarenalite"
 _FILE = "browsergym/webarenalite/test_webarena_lite.raw.json"
 

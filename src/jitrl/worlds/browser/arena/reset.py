@@ -1,5 +1,7 @@
 """Bringing WebArena's sites back to where they began, through their own reset server.
 
+    python -m jitrl.worlds.browser.arena.reset [ADDRESS]     by default $WA_FULL_RESET
+
 Most tasks that change something can be attempted only once between two resets. WebArena's images
 come with a small server ($WA_FULL_RESET) that restarts all of them, which takes minutes.
 """
@@ -7,6 +9,8 @@ come with a small server ($WA_FULL_RESET) that restarts all of them, which takes
 from __future__ import annotations
 
 import http.client
+import os
+import sys
 import time
 from collections.abc import Callable
 from urllib.error import HTTPError, URLError
@@ -64,3 +68,18 @@ def reset(
             raise WorldError(f"the sites are not ready after {patience:g} s: {text.strip()[:200]}")
         sleep(every)
         waited += every
+
+
+def main() -> None:
+    """Reset the sites; exit code 1, with why, where that does not work."""
+    named = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("WA_FULL_RESET", "")
+    if not named:
+        sys.exit("reset: name the address of the reset server, or set WA_FULL_RESET")
+    try:
+        reset(named)
+    except WorldError as error:
+        sys.exit(f"reset: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,8 +10,9 @@ from browsergym.core.task import AbstractBrowserTask
 from playwright.sync_api import Error
 
 from jitrl.errors import WorldError
+from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import recording
-from jitrl.worlds.browser.arena.judging import answer_in, outside
+from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
 from jitrl.worlds.browser.arena.tasks import Config
 from jitrl.worlds.browser.arena.verified import ANSWER

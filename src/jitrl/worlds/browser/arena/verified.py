@@ -20,18 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import MissingExtra, WorldError
-from jitrl.worlds import Defaults
 from jitrl.worlds.browser.arena import recording, tasks
 from jitrl.worlds.browser.arena.arena import Arena, checked, plain
 from jitrl.worlds.browser.arena.sites import placeholder
-from jitrl.worlds.browser.world import BrowserWorld, chosen, needs
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
 __all__ = ["ANSWER", "DEFAULTS", "INSTALL", "Referee", "Verified", "benchmark", "make"]
 
-DEFAULTS = Defaults(preset="web", steps=10)
 
 VERSION = "1.2.3"
 INSTALL = (
