@@ -36,6 +36,13 @@ def count(name: str, value: object, least: int = 0) -> int:
     return value
 
 
+def boolean(name: str, value: object) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool):
+        raise InvalidValue(name, value, "must be true or false")
+    return value
+
+
 def text(name: str, value: object) -> str:
     """Return `value` if it is a str that can be stored as UTF-8."""
     if not isinstance(value, str):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from jitrl.records import Observation
+from jitrl.worlds import make
+from jitrl.worlds.browser.world import BrowserWorld
+
+GOAL = 'Find the price of "Blue Mug" and type "Ann" as the name.'
 _PAGE = "<!doctype html><html lang=en><title>{title}</title><main>{body}</main></html>"
 
 PAGES = {
@@ -32,6 +37,45 @@ PAGES = {
     "/shop": ("Shop", "<h1>Shop</h1><a href='/'>Back home</a>"),
     "/tab": ("Tab", "<h1>Another tab</h1>"),
     "/elsewhere": ("Elsewhere", "<h1>Another host</h1>"),
+    "/front": (
+        "Front",
+        """<button onclick="document.title = 'went'">Go</button>
+        <a target=_blank href="/pushy">Open</a>
+        <button onclick="for (let i = 0; i < 30; i++) open('/tab')">Open thirty</button>
+        <button onclick="setTimeout(() => {{ const it = open('/tab');
+            setTimeout(() => it.close(), 60) }}, 60)">Open and close</button>""",
+    ),
+    "/pushy": (
+        "Pushy",
+        """<button onclick="document.title = 'bought'">Buy</button> <a>There</a>
+        <script>setInterval(() => dispatchEvent(new Event("focus")), 20)</script>""",
+    ),
+    "/marked": (
+        "Marked",
+        """<button bid="12" onclick="document.title = 'one'">One</button>
+        <button bid="12">Two</button> <button bid='a") or ("'>Three</button>""",
+    ),
+    "/restless": (
+        "Restless",
+        """<button onclick="document.title = 'went'">Go</button><script>setInterval(() => {{
+            document.querySelectorAll("iframe").forEach(frame => frame.remove());
+            const frame = document.createElement("iframe");
+            frame.src = "/tab?" + Math.random();
+            document.body.append(frame);
+        }}, 250)</script>""",
+    ),
+    "/long": (
+        "Long",
+        """<button onclick="history.pushState({{}}, '', '/long/' + 'word-'.repeat(9999))">
+        Go</button>""",
+    ),
+    "/many": (
+        "Many",
+        """<div id=all></div><script>
+        all.innerHTML = Array.from({{length: 3000}}, (_, i) => `<button>b${{i}}</button>`).join("")
+        </script>""",
+    ),
+    "/upload": ("Upload", "<input type=file aria-label=File>"),
     "/slow": ("Slow", "<h1>Slow</h1>"),
 }
 
@@ -57,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Disposition", disposition)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):  # a page may be gone by now
+            self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -82,3 +127,15 @@ def site() -> Iterator[ThreadingHTTPServer]:
 def address(server: ThreadingHTTPServer) -> str:
     """Return the address of a site."""
     return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def open_world(server: ThreadingHTTPServer, path: str = "/", **options: object) -> BrowserWorld:
+    """Open a page of it as a world."""
+    opened = make(f"web:{address(server)}{path}", goal=GOAL, **options)
+    assert isinstance(opened, BrowserWorld)
+    return opened
+
+
+def ended(shown: Observation) -> bool:
+    """Say whether an attempt is over, without success."""
+    return (shown.terminated or shown.truncated) and not shown.actions and shown.score == 0.0

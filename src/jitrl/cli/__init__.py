@@ -2,11 +2,12 @@
 and `models`.
 
 A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
-while running, 130 after Ctrl-C.
+while running, 130 after Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -88,7 +89,14 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line, and end the process with its exit code."""
+    """Run the command line, and end the process with its exit code.
+
+    Who ends it (`kill`, a terminal that is closed) lets it close its worlds first, as Ctrl-C does.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # not every system has both
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except Exception as error:

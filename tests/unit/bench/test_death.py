@@ -72,12 +72,13 @@ def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path: Path, play: Pla
     assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_says_what_is_kept_and_how_to_continue(
-    tmp_path: Path, play: Play
+    tmp_path: Path, play: Play, number: signal.Signals
 ) -> None:
     with begin(tmp_path / "run") as process:
         await_steps(process, tmp_path / "run", 3, 100)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate()
     kept = len(read(tmp_path / "run").episodes)
     assert process.returncode == 130

@@ -177,6 +177,7 @@ def test_servers_end_when_their_parent_is_killed_though_a_child_of_it_lives(
         connections = [connected(address) for address in parent.stdout.readline().split()]
         parent.kill()
         assert [ended(connection) for connection in connections] == [True] * 4
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from process_kit import Process, all_end, children
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import read
@@ -167,3 +170,23 @@ def test_processes_that_share_a_memory_play_and_resume_real_tasks(tmp_path: Path
     assert sorted(p.task for p in run.episodes) == 2 * ["pocket-web:0"] + 2 * ["pocket-web:77"]
     with closing(open_memory(tmp_path / "run" / "memory.db")) as memory:
         assert len({episode.id for episode in memory.episodes()}) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_leaves_no_process_and_no_file(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    kept = tmp_path / "tmp"
+    kept.mkdir()
+    command = [sys.executable, "-m", "jitrl.cli", "run", "pocket-web:0", "--attempts", "99"]
+    command += ["--steps", "2", "--out", str(tmp_path / "run")]
+    environment = os.environ | {"TMPDIR": str(kept)}
+    with Process(command, env=environment, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert any("2/99" in line for line in run.stdout)
+        left = children(run.pid)
+        assert any(kept.iterdir())
+        run.send_signal(number)
+        run.wait()
+    assert all_end(left)
+    assert not list(kept.iterdir())

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from socket import inet_aton
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 __all__ = ["normalised", "on_site", "outside"]
 
 _PORTS = {"http": "80", "https": "443"}
 
+_LONGEST = 300  # characters
+
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-.]\d{1,2}[-.]\d{4}")
 _HASH = re.compile(r"(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}", re.IGNORECASE)
+_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?")
 _NUMBER = re.compile(r"\d+")
 _ENDS_IN_NUMBER = re.compile(r"(?<=[-_~.=])\d+(?=$|\.[a-z]{2,5}$)")
 
@@ -24,8 +30,13 @@ def normalised(url: str, sites: Mapping[str, str]) -> str:
     """Return an address with its site's label and placeholders; equal for pages of one kind.
 
     sites  label -> address; a page elsewhere is known by its host. Query parameters are kept by
-           name, in alphabetical order; a fragment only where it is a route ("#/", "#!").
+           name, in alphabetical order; a fragment only where it is a route ("#/", "#!"). What
+           goes beyond 300 characters is cut off.
     """
+    return _whole(url, sites)[:_LONGEST]
+
+
+def _whole(url: str, sites: Mapping[str, str]) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -93,9 +104,32 @@ def _plain(url: str) -> str:
 
 
 def _host(parts: SplitResult) -> str:
+    """Return host and port as a browser writes them: 127.1:08000 is 127.0.0.1:8000."""
     host = parts.netloc.rpartition("@")[2].lower()
-    name, _, port = host.rpartition(":")
-    return name if name and port in ("", _PORTS.get(parts.scheme)) else host
+    name, colon, port = host.rpartition(":")
+    if not colon or "]" in port:
+        name, port = host, ""
+    port = port.lstrip("0") if port.isdigit() else port
+    standard = port in ("", _PORTS.get(parts.scheme))
+    return _name(name) if standard else f"{_name(name)}:{port}"
+
+
+def _name(host: str) -> str:
+    """Return the name or number of a host as a browser writes it."""
+    with suppress(ValueError, OSError):  # what is no host stays as it is
+        if host.startswith("["):
+            six = IPv6Address(host.strip("[]"))
+            mapped = six.ipv4_mapped
+            return f"[{six.compressed}]" if mapped is None else f"[{_mapped(mapped)}]"
+        if _NUMERIC.fullmatch(host):
+            return str(IPv4Address(inet_aton(host)))
+        return host.encode("idna").decode() or host
+    return host
+
+
+def _mapped(four: IPv4Address) -> str:
+    number = int(four)
+    return f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"
 
 
 def _path(path: str) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from jitrl.errors import WorldError
@@ -26,8 +27,14 @@ def find(named: str | Path | None = None, *, visible: bool = False) -> Path:
     """Return the Chromium that is named, or in $JITRL_CHROMIUM, or on the path.
 
     A headless shell is preferred where there is one, unless it shall be seen. Raises WorldError
-    where there is none, or the named one is no program.
+    where there is none, the named one is no program, or it shall be seen and there is no display.
     """
+    if (
+        visible
+        and sys.platform == "linux"
+        and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    ):
+        raise WorldError("there is no display to show a browser on: leave --visible out")
     given = named or os.environ.get("JITRL_CHROMIUM")
     if given:
         path = shutil.which(str(given))

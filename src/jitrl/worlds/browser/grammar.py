@@ -239,13 +239,11 @@ class Grammar:
     def _files(self, named: str | list[str], action: str) -> list[str]:
         """Return the paths of files to upload, by their names in the folder for it."""
         assert self.uploads is not None
-        folder = Path(self.uploads).resolve()
         paths = [
-            (folder / name).resolve() for name in (named if isinstance(named, list) else [named])
+            _inside(self.uploads, name) for name in (named if isinstance(named, list) else [named])
         ]
-        for path in paths:
-            if not path.is_relative_to(folder) or not path.is_file():
-                raise InvalidValue("action", action, f"uploads no file of {str(self.uploads)!r}")
+        if None in paths:
+            raise InvalidValue("action", action, f"uploads no file of {str(self.uploads)!r}")
         return [str(path) for path in paths]
 
     def _check(self, parsed: Action, values: list[Any], action: str) -> None:
@@ -263,6 +261,16 @@ class Grammar:
             raise InvalidValue("action", action, f"has tabs 0 to {len(self.page.tabs) - 1} only")
         if parsed.name == "noop" and not 0 <= parsed.named.get("wait_ms", 0) <= 10_000:  # type: ignore[operator]
             raise InvalidValue("action", action, "may wait for 0 to 10000 ms")
+
+
+def _inside(folder: str | Path, name: str) -> Path | None:
+    """Return the path of a file in a folder; None where it is none, or lies elsewhere."""
+    try:
+        inside = Path(folder).resolve()
+        path = (inside / name).resolve()
+        return path if path.is_relative_to(inside) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null, a link to itself
+        return None
 
 
 def _scheme(url: str) -> str:

@@ -6,7 +6,9 @@ Imported in the process of the browser only.
 from __future__ import annotations
 
 import logging
+import re
 import time
+from contextlib import suppress
 from typing import Any
 
 from browsergym.core import env as core_env
@@ -14,9 +16,21 @@ from browsergym.core.action.functions import check, uncheck
 from browsergym.core.action.highlevel import HighLevelActionSet
 from browsergym.core.env import BrowserEnv
 from browsergym.core.task import AbstractBrowserTask
+from playwright.sync_api import Error
 
 __all__ = ["open_env"]
 
+_FOCUS = re.compile(r"tab_focus\((\d+)\)")
+_READINGS = 4  # of a page that changes while it is read
+_UNMARK = """name => {
+    const unmark = root => {
+        for (const element of root.querySelectorAll("*")) {
+            element.removeAttribute(name);
+            if (element.shadowRoot) unmark(element.shadowRoot);
+        }
+    };
+    unmark(document);
+}"""
 _SUBSETS = ["chat", "infeas", "bid", "coord", "nav", "tab", "custom"]
 
 
@@ -36,14 +50,33 @@ class Chat:
 
 
 class Env(BrowserEnv):  # type: ignore[misc]
-    """BrowserGym's environment whose evaluator is asked after each step, or only by `verdict`."""
+    """BrowserGym's environment whose evaluator is asked after each step, or only by `verdict`.
+
+    An action is executed in the tab that was shown. A tab comes to the front when it is opened,
+    when the agent chooses it, or when the one before it is closed: not when its page calls for
+    attention. A page that changes while it is read is read again.
+    """
 
     def __init__(self, judge: bool, **given: Any) -> None:
         super().__init__(**given)
         self._judge = judge
+        self.page_history: dict[Any, None] = {}  # tabs in the order they came to the front
+        self._shown: Any = None  # the tab of the last observation
+        self._reading = False
+        self._came: Any = None  # a tab that was opened while another was read
+
+    def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Execute an action in the tab that was shown; one that is closed by now takes none."""
+        self.page = self._shown
+        chosen, tabs = _FOCUS.fullmatch(action), self.context.pages
+        if chosen and int(chosen[1]) < len(tabs):
+            self._activate(tabs[int(chosen[1])])
+        return super().step(action)  # type: ignore[no-any-return]
 
     def verdict(self) -> tuple[float, str]:
         """Return the evaluator's score, and what it says went wrong."""
+        self.page = self._shown
+        self._active_page_check()
         score, _, _, info = super()._task_validate()
         return float(score), str((info or {}).get("error", ""))
 
@@ -52,6 +85,60 @@ class Env(BrowserEnv):  # type: ignore[misc]
         session = self.browser.new_browser_cdp_session()
         found = session.send("SystemInfo.getProcessInfo")["processInfo"]
         return next((int(p["id"]) for p in found if p["type"] == "browser"), None)
+
+    def _activate_page_from_js(self, page: Any) -> None:
+        if page not in self.page_history:
+            self._activate(page)
+
+    def _activate(self, page: Any) -> None:
+        if self._reading:
+            self._came = page
+        else:
+            super()._activate_page_from_js(page)
+
+    def _active_page_check(self) -> None:
+        """Choose the tab that was at the front last, or a new one, where this one is closed."""
+        tabs = self.context.pages
+        self.page_history = {tab: None for tab in self.page_history if tab in tabs}
+        if self.page not in tabs:
+            last = [*tabs, *self.page_history]
+            self.page = last[-1] if last else self.context.new_page()
+
+    def _get_obs(self) -> dict[str, Any]:
+        """Return what is shown, all of it by one tab."""
+        for left in reversed(range(_READINGS)):
+            self._active_page_check()
+            self._reading, self._came = True, None
+            try:
+                shown = self._read()
+            except Exception as error:
+                if not left or not self.browser.is_connected():
+                    raise
+                if "already used in element" in str(error):
+                    self._unmark()
+                continue
+            finally:
+                self._reading = False
+            if self._came is None or not left:
+                break
+            self._activate(self._came)
+        self._shown = self.page
+        return shown
+
+    def _read(self) -> dict[str, Any]:
+        shown: dict[str, Any] = super()._get_obs()
+        tabs = self.context.pages
+        return shown | {  # while BrowserGym lists them, there may be more
+            "open_pages_urls": tuple(tab.url for tab in tabs),
+            "active_page_index": [tabs.index(self.page)],
+            "title": self.page.title(),
+        }
+
+    def _unmark(self) -> None:
+        """Remove the ids that a page has given to its elements itself, in BrowserGym's name."""
+        for frame in self.page.frames:
+            with suppress(Error):  # it may be gone
+                frame.evaluate(_UNMARK, core_env.BROWSERGYM_ID_ATTRIBUTE)
 
     def _task_validate(self) -> tuple[float, bool, str, dict[str, Any]]:
         if self._judge:

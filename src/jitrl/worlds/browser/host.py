@@ -1,10 +1,10 @@
 """The process that owns a browser: it plays tasks of one benchmark, as it is told on a pipe.
 
-    python -m jitrl.worlds.browser.host     one JSON object a line on standard input, one back
+    python -m jitrl.worlds.browser.host FOLDER   one JSON object a line on standard input, one back
 
 The first line names the benchmark and says which Chromium to start; then come `reset`, `step` and
 `verdict`. Whatever hangs here is ended by the process that started it. What is printed goes to
-standard error.
+standard error. Temporary files, the browser's too, lie in FOLDER, which is removed at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import io
 import json
 import os
 import select
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -157,7 +159,7 @@ class Host:
             "url": str(shown["url"]),
             "tabs": [str(url) for url in shown["open_pages_urls"]],
             "tab": int(shown["active_page_index"][0]),
-            "title": str(shown["open_pages_titles"][int(shown["active_page_index"][0])])[:_TITLE],
+            "title": str(shown["title"])[:_TITLE],
             "nodes": pack(nodes),
             "score": score,
             "done": done,
@@ -231,13 +233,15 @@ def _first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")[:500]
 
 
-def main() -> None:
+def main(folder: str) -> None:
     """Serve the process that started this one, and end with it."""
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever is printed goes where errors go
     server = Server(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), answers)
     threading.Thread(target=_end_alone, args=(server,), daemon=True).start()
     server.serve()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_alone(server: Server) -> None:
@@ -248,8 +252,9 @@ def _end_alone(server: Server) -> None:
     time.sleep(_CLOSING)  # so long it may close the browser by itself
     if server.host is not None and server.host.process is not None:
         end_group(server.host.process)
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
     os._exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

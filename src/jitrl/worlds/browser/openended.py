@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from jitrl.checks import text
+from jitrl.checks import boolean, text
 from jitrl.errors import InvalidValue
 from jitrl.worlds import Task
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
@@ -63,7 +63,7 @@ class OpenEnded:
         self._address, self._goal = which, text("goal", goal)
         if not self._goal.strip():
             raise InvalidValue("goal", goal, "must say what shall be done: --option goal=TEXT")
-        self.guarded = guarded
+        self.guarded = boolean("guarded", guarded)
         self.tasks: tuple[Task, ...] = (Task(f"web:{which}"),)
         self.sites: Mapping[str, str] = MappingProxyType(
             {"site": f"{parts.scheme}://{parts.netloc}"}

@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds.children import command, environment
 
 __all__ = ["BrowserGone", "BrowserProcess", "Grader"]
 
@@ -46,13 +47,14 @@ class BrowserProcess:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._browser: _Browser | None = None
         self._unread = b""
+        self._folder = tempfile.mkdtemp(prefix="jitrl-browser-")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jitrl.worlds.browser.host"],
+            command("jitrl.worlds.browser.host", self._folder),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             start_new_session=True,  # Ctrl-C is for us: we close it
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=environment(),
         )
         self.ask("open", _STARTING, settings=dict(settings), grades=grader is not None)
 
@@ -126,6 +128,7 @@ class BrowserProcess:
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)  # what a browser that was killed has left
 
     def _let_go(self) -> None:
         browser, self._browser = self._browser, None

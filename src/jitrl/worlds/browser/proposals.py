@@ -2,7 +2,7 @@
 
 Every element can be clicked; every field can be filled with each parameter of the task's text, and
 sent; every option can be selected. Where the user reads messages, an answer is what stands beside a
-label on the page.
+label on the page. Of a page with more than 500 elements those in the window come first.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["proposals"]
 _WORD = re.compile(r"\w+")
 _SHORT = 4  # characters of a word that says something
 _IDLE, _DONE = 0.1, 1 / 3
+_ELEMENTS = 500  # of one page, at most
 _OPTIONS = 30  # of one element, at most
 _ANSWERS = 20  # labels, at most
 _SELECTS = ("combobox", "listbox", "PopUpButton")
@@ -56,9 +57,12 @@ def _words(slots: Slots) -> set[str]:
 
 def _all(grammar: Grammar) -> Iterator[Action]:
     values = [grammar.slots.typed(value) for value in grammar.slots.parameters]
-    for node in grammar.page.elements:
-        if "disabled" not in node.states:
-            yield from _of(grammar, node, values)
+    free = [node for node in grammar.page.elements if "disabled" not in node.states]
+    if len(free) > _ELEMENTS:  # first those in the window; in the order of the page all the same
+        kept = {id(node) for node in sorted(free, key=lambda node: not node.visible)[:_ELEMENTS]}
+        free = [node for node in free if id(node) in kept]
+    for node in free:
+        yield from _of(grammar, node, values)
     if grammar.messages:
         yield from _answers(grammar)
 

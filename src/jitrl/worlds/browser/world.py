@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jitrl.checks import count, finite
+from jitrl.checks import boolean, count, finite
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
 from jitrl.worlds import Defaults, Task
@@ -30,6 +30,13 @@ __all__ = ["DEFAULTS", "BrowserWorld", "Options", "chosen", "needs"]
 DEFAULTS = Defaults(preset="web", steps=10)
 """Of every kind of web task."""
 
+_SECONDS = (
+    ("settle", 0, 60),
+    ("step_timeout", 1, 100_000),
+    ("episode_timeout", 1, 1_000_000),
+)  # name, least, most
+_LONGEST = 300  # characters of one reason, and of an address that is shown
+_TABS = 20  # that are shown
 _HIGHEST_SEED = 2**31 - 1
 _UNBEGUN = 3  # attempts in a row that cannot begin
 _MESSAGES = ("send_msg_to_user(", "report_infeasible(")
@@ -60,11 +67,15 @@ class Options:
     uploads: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name, most in (("settle", 60), ("step_timeout", 1e5), ("episode_timeout", 1e6)):
+        for name, least, most in _SECONDS:
             value = finite(name, getattr(self, name))
-            if not (0 if name == "settle" else 1) <= value <= most:
-                raise InvalidValue(name, value, f"must be seconds, at most {most:g}")
+            if not least <= value <= most:
+                raise InvalidValue(name, value, f"must be seconds in [{least}, {most}]")
+        boolean("visible", self.visible)
+        boolean("screenshot", self.screenshot)
         count("page_tokens", self.page_tokens, least=100)
+        if self.uploads is not None and not Path(self.uploads).is_dir():
+            raise InvalidValue("uploads", str(self.uploads), "must be a folder that exists")
 
 
 def needs(*packages: str) -> None:
@@ -367,7 +378,7 @@ class BrowserWorld:
         begun = time.perf_counter()
         weights = {} if over else proposals(grammar, attempt.history, attempt.idle)
         self._spent["actions"] += time.perf_counter() - begun
-        reason = "; ".join(dict.fromkeys(why for why in reasons if why))
+        reason = "; ".join(dict.fromkeys(_cut(why) for why in reasons if why))
         picture = told.get("image")
         attempt.last = Observation(
             state=State(
@@ -393,14 +404,19 @@ class BrowserWorld:
         """Return the page for a model: where it is, what went wrong, what it shows, and what the
         benchmark says of the form of answers.
         """
-        lines = [f"Address: {page.url}", f"Title: {page.title}"]
+        lines = [f"Address: {_cut(page.url)}", f"Title: {page.title}"]
         if len(page.tabs) > 1:
-            tabs = [f"{i}: {url}" for i, url in enumerate(page.tabs)]
-            lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}")
+            tabs = [f"{i}: {_cut(url)}" for i, url in enumerate(page.tabs[:_TABS])]
+            more = f" and {len(page.tabs) - _TABS} more" if len(page.tabs) > _TABS else ""
+            lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}{more}")
         if reason:
             lines.append(f"Note: {reason}")
         pages = [*lines, "", shown(page, self._options.page_tokens)]
         return "\n".join([*pages, "", note] if note else pages)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _page(told: Mapping[str, Any]) -> Page:

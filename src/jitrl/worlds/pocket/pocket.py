@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from shutil import rmtree, which
 from types import MappingProxyType, TracebackType
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.worlds.children import command, environment
 from jitrl.worlds.pocket.accounts import ACCOUNTS, Account
 from jitrl.worlds.pocket.server import DATA, FIRST, SESSIONS, SITES
 
@@ -133,8 +133,14 @@ class Pocket:
         self._processes.clear()
         self.addresses = {}
         if self._folder is not None:
-            rmtree(self._folder)
+            if self._folder.exists():  # the last site that ends removes it too
+                rmtree(self._folder)
             self._folder = None
+
+    @property
+    def files(self) -> Path:
+        """The folder of its own that `close` removes. Raises WorldError where nothing runs."""
+        return self._running()
 
     def _running(self) -> Path:
         if self._folder is None:
@@ -149,11 +155,12 @@ class Pocket:
         folder = self._running()
         with (folder / f"{site}.log").open("wb") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "jitrl.worlds.pocket.server", site, str(folder), str(port)],
+                command("jitrl.worlds.pocket.server", site, str(folder), str(port)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
                 start_new_session=True,
+                env=environment(),
             )
 
     def _ready(self, site: str, end: float) -> str:

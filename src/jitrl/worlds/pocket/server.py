@@ -1,7 +1,8 @@
 """One site as a process: `python -m jitrl.worlds.pocket.server SITE FOLDER PORT`.
 
 It fills its data, says `ready PORT` on standard output, and serves on loopback until its standard
-input ends or whoever started it is gone: a server never outlives its parent. Port 0 means any.
+input ends or whoever started it is gone: a server never outlives its parent, and FOLDER is removed
+then. Port 0 means any.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -161,12 +163,14 @@ def _application(site: Site, folder: Path) -> Any:
     return pages
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
+    """End when the parent is gone, and leave no data: the last site that ends removes all."""
     parent = os.getppid()
     while os.getppid() == parent:
         ready, _, _ = select.select([sys.stdin], [], [], 1.0)
         if ready and not os.read(sys.stdin.fileno(), 1024):
             break
+    rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
@@ -178,7 +182,7 @@ def main(name: str, where: str, port: str = "0") -> None:
     if name not in SITES:
         raise UnknownName("site", name, sorted(SITES))
     site, folder = SITES[name], Path(where)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     for made in (folder / site.data, folder / SESSIONS / name):
         made.mkdir(parents=True, exist_ok=True)
     server = _Server((HOST, int(port)), _Handler)

@@ -5,7 +5,6 @@ Before every attempt all data are put back to the beginning, so that each finds 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -79,10 +78,9 @@ class PocketWeb(BrowserWorld):
 
     def __init__(self, which: str, pocket: Pocket, browsers: Any) -> None:
         self._pocket = pocket
-        self._logins = tempfile.TemporaryDirectory(prefix="pocket-logins-")
         told: dict[str, Any] = {
             "sites": dict(pocket.addresses),
-            "logins_folder": self._logins.name,
+            "logins_folder": str(pocket.files / "logins"),
         }
         super().__init__("pocket-web", which, benchmark(which, **told), __name__, told, browsers)
 
@@ -96,4 +94,3 @@ class PocketWeb(BrowserWorld):
         """Close the browser and end the sites; calling it twice is harmless."""
         super().close()
         self._pocket.close()
-        self._logins.cleanup()
