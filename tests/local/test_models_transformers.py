@@ -69,7 +69,8 @@ def test_scores_in_lower_precision_agree_as_far_as_it_reaches(device, dtype, wit
 
 def test_scores_do_not_depend_on_the_device(device):
     wanted = [sum(naive(words_model().model, PROMPT, [*ids(text), 0])) for text in TEXTS]
-    np.testing.assert_allclose(score(words_model(device)).logprobs, wanted, rtol=0, atol=1e-10)
+    # Llama's norms and rotations are in float32 whatever the precision of the weights
+    np.testing.assert_allclose(score(words_model(device)).logprobs, wanted, rtol=0, atol=1e-5)
 
 
 def test_tokens_are_scored_under_temperature_and_truncation(device):
@@ -204,7 +205,7 @@ def test_reported_log_probabilities_are_the_models_own_before_temperature_and_bi
     reply = complete(model, n=3, seed=1, temperature=0.6, top_logprobs=8, logit_bias={1: 5.0})
     for completion in reply.completions:
         answer = ids(completion.text)
-        wanted = naive(words_model().model, PROMPT, answer)
+        wanted = naive(model.model, PROMPT, answer)
         assert [token.text.strip() for token in completion.tokens] == completion.text.split()
         assert [token.logprob for token in completion.tokens] == pytest.approx(wanted, abs=1e-9)
         for token in completion.tokens:
@@ -314,7 +315,7 @@ def test_a_saved_model_is_opened_by_name(tmp_path, capsys, device):
     model = make(f"transformers/{tmp_path}", device=device, dtype="float64", batch=2)
     assert model.model.device.type == device
     assert model.name == f"transformers/{tmp_path}"
-    assert score(model).logprobs == pytest.approx(score(words_model()).logprobs, abs=1e-12)
+    assert score(model).logprobs == pytest.approx(score(words_model(device)).logprobs, abs=1e-12)
     assert model.capabilities.sequence
     assert capsys.readouterr().err == ""
 

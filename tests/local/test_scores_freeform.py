@@ -45,12 +45,12 @@ def modulation(advantages, **changes):
     return Modulation(**(values | changes))
 
 
-def base(temperature=0.8):
+def base(temperature=0.8, device="cpu"):
     """Return text -> probability of every answer, by one pass over each, without any cache."""
-    model = words_model().model
+    model = words_model(device).model
     ids = torch.tensor([[*PROMPT, *s, *[0] * (LIMIT - len(s))] for s in EVERY])
     with torch.inference_mode():
-        z = model(input_ids=ids).logits[:, len(PROMPT) - 1 : -1] / temperature
+        z = model(input_ids=ids.to(device)).logits.cpu()[:, len(PROMPT) - 1 : -1] / temperature
         z[:, 0, 0] = -math.inf  # no answer ends at once
     logp = torch.log_softmax(z, dim=-1)
     logp = logp.gather(-1, ids[:, len(PROMPT) :].unsqueeze(-1)).squeeze(-1)
@@ -75,7 +75,7 @@ KNOWN = {"lamp ? north": -0.8, "lamp ? ?": 0.4, "lamp ?": 1.0, "take lamp ?": 1.
 
 
 def test_the_probabilities_are_those_of_the_closed_form(device):
-    policy = base()
+    policy = base(device=device)
     texts = list(policy)
     z = 0.8 * np.log(list(policy.values()))
     A = np.array([KNOWN.get(text, 0.0) for text in texts])
@@ -108,7 +108,7 @@ def test_actions_are_drawn_as_often_as_the_closed_form_says():
     "unmoved", [modulation({}), modulation(KNOWN, beta=0.0), modulation(KNOWN, kl_budget=0.0)]
 )
 def test_without_a_step_the_same_number_draws_the_same_action_from_the_base_policy(device, unmoved):
-    policy = base()
+    policy = base(device=device)
     alone = draws(free(), modulation({}), range(40))
     for one, other in zip(alone, draws(free(device), unmoved, range(40)), strict=True):
         assert other.action == one.action
