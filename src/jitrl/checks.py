@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,6 +53,21 @@ def text(name: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise InvalidValue(name, value, "must be encodable as UTF-8") from error
     return value
+
+
+def option_text(name: str, value: object) -> str:
+    """Return the text of an option; one that looks like a number or a word of JSON needs quotes.
+
+    >>> option_text("goal", 123)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    jitrl.errors.InvalidValue: goal must be a text, in quotes: --option 'goal="123"', actual ...
+    """
+    if not isinstance(value, str):
+        plain = value is None or isinstance(value, bool | int | float)
+        quoted = json.dumps(json.dumps(value)) if plain else '"TEXT"'
+        raise InvalidValue(name, value, f"must be a text, in quotes: --option '{name}={quoted}'")
+    return text(name, value)
 
 
 def texts(name: str, given: object) -> dict[str, str]:

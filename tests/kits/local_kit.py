@@ -13,6 +13,9 @@ from jitrl.models.transformers import TransformersModel
 
 torch.set_num_threads(1)
 
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+"""What the tests run on: a GPU too, where there is one."""
+
 WORDS = ["</s>", "go", "north", "east", "take", "lamp", "now", "?"]
 
 
@@ -44,10 +47,14 @@ def words_tokenizer(words=WORDS):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="</s>")
 
 
-@cache
-def words_model():
+def words_model(device="cpu"):
     """Return a float64 model of eight words, to be shared: its answers begin after "?"."""
-    return TransformersModel(llama(len(WORDS)), words_tokenizer())
+    return _words_model(device)
+
+
+@cache
+def _words_model(device):
+    return TransformersModel(llama(len(WORDS)).to(device), words_tokenizer())
 
 
 def everything(vocabulary, limit):

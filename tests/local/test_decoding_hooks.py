@@ -79,12 +79,16 @@ def params(known=None, **changes):
 
 
 @pytest.mark.parametrize("T", [1.0, 0.6, 1.8])
-def test_vllm_samples_from_the_closed_form(T):
+def test_vllm_samples_from_the_closed_form(device, T):
     logits, every, log_p, known = problem(T)
     request = params(known, temperature=T)
     Modulate.validate_params(request)
     modulate = Modulate().new_req_logits_processor(request)
-    found = measured(logits, every, T, lambda x, z: modulate(x, torch.tensor(z)))
+
+    def on_device(x, z):
+        return modulate(x, torch.tensor(z, device=device)).cpu()
+
+    found = measured(logits, every, T, on_device)
     wanted = closed_form(log_p, [CHOSEN.get(s, 0.0) / T for s in every])
     assert_same_policy(found, wanted)
 

@@ -70,14 +70,14 @@ def totals(tree):
     return np.array([np.sum(along(tree, sequence)) for sequence in EVERY])
 
 
-def processed(processor):
+def processed(processor, device="cpu"):
     """Return prefix -> log pi' of the next token, from the processor, a batch for each length."""
     tree = {}
     for length in range(LIMIT):
         rows = [x for x in prefixes() if len(x) == length]
-        scores = torch.tensor(np.array([logits()[x] for x in rows]))
-        result = processor(torch.tensor([[*PROMPT, *x] for x in rows]), scores)
-        tree |= dict(zip(rows, result.numpy(), strict=True))
+        scores = torch.tensor(np.array([logits()[x] for x in rows]), device=device)
+        result = processor(torch.tensor([[*PROMPT, *x] for x in rows], device=device), scores)
+        tree |= dict(zip(rows, result.cpu().numpy(), strict=True))
     return tree
 
 
@@ -101,7 +101,7 @@ POLICIES = [
 
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("name", CHOSEN)
-def test_every_answer_has_the_probability_of_the_closed_form(name, policy):
+def test_every_answer_has_the_probability_of_the_closed_form(device, name, policy):
     T, top_k, top_p = policy
     tilts = {s: A / T for s, A in CHOSEN[name].items()}
     tree = base(*policy)
@@ -110,7 +110,7 @@ def test_every_answer_has_the_probability_of_the_closed_form(name, policy):
         known, len(PROMPT), temperature=T, top_k=top_k, top_p=top_p, limit=LIMIT, end=0
     )
     wanted = closed_form(totals(tree), [tilts.get(s, 0.0) for s in EVERY])
-    found = totals(processed(processor))
+    found = totals(processed(processor, device))
     assert np.sum(np.exp(found)) == pytest.approx(1.0, abs=1e-9)
     assert_same_policy(found, wanted)
     outside = [i for i, s in enumerate(EVERY) if s not in tilts]
@@ -131,25 +131,29 @@ def test_without_known_actions_the_base_policy_stands_bit_for_bit():
         np.testing.assert_allclose(np.exp(one[prefix]), np.exp(tree[prefix]), atol=1e-12)
 
 
-def test_generate_adds_nothing_to_what_the_processor_returns():
+def test_generate_adds_nothing_to_what_the_processor_returns(device):
     chosen = [(1, 2, 0), (3, 0)]
     tree = base(0.8, 4, 1.0)
     known = Known(chosen, [along(tree, s) for s in chosen], [2.0, -1.0])
     processor = PsiProcessor(known, len(PROMPT), temperature=0.8, top_k=4, limit=LIMIT, end=0)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        output = MODEL.generate(
-            torch.tensor([PROMPT]),
-            attention_mask=torch.ones(1, len(PROMPT), dtype=torch.long),
-            logits_processor=[processor],
-            do_sample=True,
-            temperature=1.0,
-            top_p=1.0,
-            top_k=0,
-            max_new_tokens=LIMIT,
-            num_return_sequences=20,
-            return_dict_in_generate=True,
-            output_scores=True,
+        output = (
+            llama(VOCABULARY)
+            .to(device)
+            .generate(
+                torch.tensor([PROMPT], device=device),
+                attention_mask=torch.ones(1, len(PROMPT), dtype=torch.long, device=device),
+                logits_processor=[processor],
+                do_sample=True,
+                temperature=1.0,
+                top_p=1.0,
+                top_k=0,
+                max_new_tokens=LIMIT,
+                num_return_sequences=20,
+                return_dict_in_generate=True,
+                output_scores=True,
+            )
         )
     wanted = processed(processor)
     assert len(output.sequences) == 20
@@ -157,17 +161,17 @@ def test_generate_adds_nothing_to_what_the_processor_returns():
         answer = tuple(ids[: ids.index(0) + 1])
         assert answer in EVERY
         for place in range(len(answer)):
-            scores = np.exp(output.scores[place][row].numpy())
+            scores = np.exp(output.scores[place][row].cpu().numpy())
             # generate rounds logits to float32
             np.testing.assert_allclose(scores, np.exp(wanted[answer[:place]]), 0, 1e-6)
 
 
-def test_a_float32_row_is_shifted_without_overflow():
-    row = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float32)
+def test_a_float32_row_is_shifted_without_overflow(device):
+    row = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float32, device=device)
     shift(row, [0], [1e60])
     assert row.dtype == torch.float32
     assert row.tolist() == [0.0, -torch.inf, -torch.inf]
-    row = torch.tensor([1.0, -torch.inf, 3.0], dtype=torch.float32)
+    row = torch.tensor([1.0, -torch.inf, 3.0], dtype=torch.float32, device=device)
     shift(row, [0, 1], [2.0, 5.0])
     assert row.exp().tolist() == pytest.approx([0.5, 0.0, 0.5])
 

@@ -31,7 +31,8 @@ def ids(text):
 def naive(model, prompt, answer):
     """Return log p of each token of the answer by one pass over everything, without a cache."""
     with torch.inference_mode():
-        logits = model(input_ids=torch.tensor([[*prompt, *answer]])).logits[0].double()
+        read = torch.tensor([[*prompt, *answer]], device=model.device)
+        logits = model(input_ids=read).logits[0].double()
     logp = torch.log_softmax(logits[len(prompt) - 1 : -1], dim=-1)
     return [float(logp[i, token]) for i, token in enumerate(answer)]
 
@@ -48,8 +49,8 @@ def complete(model, messages=ASK, max_tokens=6, **wishes):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
-def test_scores_are_those_of_separate_passes(batch):
-    model = TransformersModel(words_model().model, words_tokenizer(), batch=batch)
+def test_scores_are_those_of_separate_passes(device, batch):
+    model = TransformersModel(words_model(device).model, words_tokenizer(), batch=batch)
     scored = score(model)
     wanted = [sum(naive(model.model, PROMPT, [*ids(text), 0])) for text in TEXTS]
     np.testing.assert_allclose(scored.logprobs, wanted, rtol=0, atol=1e-10)
@@ -58,14 +59,22 @@ def test_scores_are_those_of_separate_passes(batch):
     assert scored.usage.input == len(PROMPT) + sum(len(text.split()) + 1 for text in TEXTS)
 
 
-def test_scores_in_float32_agree_to_a_millionth():
-    model = TransformersModel(llama(len(WORDS), dtype=torch.float32, spread=0.2), words_tokenizer())
-    wanted = [sum(naive(model.model, PROMPT, [*ids(text), 0])) for text in TEXTS]
-    np.testing.assert_allclose(score(model).logprobs, wanted, rtol=0, atol=2e-6)
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 2e-6), ("bfloat16", 0.05)])
+def test_scores_in_lower_precision_agree_as_far_as_it_reaches(device, dtype, within):
+    random = llama(len(WORDS), dtype=getattr(torch, dtype), spread=0.2).to(device)
+    model = TransformersModel(random, words_tokenizer())
+    wanted = [sum(naive(random, PROMPT, [*ids(text), 0])) for text in TEXTS]
+    np.testing.assert_allclose(score(model).logprobs, wanted, rtol=0, atol=within)
 
 
-def test_tokens_are_scored_under_temperature_and_truncation():
-    model = words_model()
+def test_scores_do_not_depend_on_the_device(device):
+    wanted = [sum(naive(words_model().model, PROMPT, [*ids(text), 0])) for text in TEXTS]
+    # Llama's norms and rotations are in float32 whatever the precision of the weights
+    np.testing.assert_allclose(score(words_model(device)).logprobs, wanted, rtol=0, atol=1e-5)
+
+
+def test_tokens_are_scored_under_temperature_and_truncation(device):
+    model = words_model(device)
     answers = [[*ids(text), 0] for text in TEXTS]
 
     def work():
@@ -74,7 +83,8 @@ def test_tokens_are_scored_under_temperature_and_truncation():
     found = asyncio.run(model.run(work))
     for answer, logprobs in zip(answers, found, strict=True):
         with torch.inference_mode():
-            logits = model.model(input_ids=torch.tensor([[*PROMPT, *answer]])).logits[0]
+            read = torch.tensor([[*PROMPT, *answer]], device=device)
+            logits = model.model(input_ids=read).logits[0]
         policy = base_logprobs(logits[len(PROMPT) - 1 : -1], 0.7, 3, 0.9)
         wanted = [float(policy[i, token]) for i, token in enumerate(answer)]
         np.testing.assert_allclose(logprobs, wanted, atol=1e-10)
@@ -137,9 +147,9 @@ def test_what_exceeds_the_context_is_rejected():
 # --- completions
 
 
-def test_completions_follow_the_distribution_of_the_model():
+def test_completions_follow_the_distribution_of_the_model(device):
     n = 2000
-    reply = complete(words_model(), n=n, seed=5, max_tokens=1)
+    reply = complete(words_model(device), n=n, seed=5, max_tokens=1)
     counts = Counter(completion.text for completion in reply.completions)
     assert reply.usage.calls == 1
     assert (reply.usage.input, reply.usage.output) == (len(PROMPT), n)
@@ -149,12 +159,12 @@ def test_completions_follow_the_distribution_of_the_model():
         assert abs(seen - n * p) <= 4.5 * math.sqrt(n * p * (1 - p)) + 1e-9
 
 
-def test_a_seed_repeats_a_reply_and_the_global_random_state_is_left_alone():
+def test_a_seed_repeats_a_reply_and_the_global_random_state_is_left_alone(device):
     state = torch.get_rng_state()
-    one, other = (complete(words_model(), n=5, seed=9, temperature=1.3) for _ in range(2))
-    assert one == other
-    assert complete(words_model(), n=5, seed=10, temperature=1.3) != one
-    complete(words_model(), n=2)
+    one, other = (complete(words_model(device), n=5, seed=9, temperature=1.3) for _ in range(2))
+    assert one == other == complete(words_model(), n=5, seed=9, temperature=1.3)
+    assert complete(words_model(device), n=5, seed=10, temperature=1.3) != one
+    complete(words_model(device), n=2)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -190,13 +200,12 @@ def test_a_completion_ends_before_a_stop():
     )
 
 
-def test_reported_log_probabilities_are_the_models_own_before_temperature_and_bias():
-    reply = complete(
-        words_model(), n=3, seed=1, temperature=0.6, top_logprobs=8, logit_bias={1: 5.0}
-    )
+def test_reported_log_probabilities_are_the_models_own_before_temperature_and_bias(device):
+    model = words_model(device)
+    reply = complete(model, n=3, seed=1, temperature=0.6, top_logprobs=8, logit_bias={1: 5.0})
     for completion in reply.completions:
         answer = ids(completion.text)
-        wanted = naive(words_model().model, PROMPT, answer)
+        wanted = naive(model.model, PROMPT, answer)
         assert [token.text.strip() for token in completion.tokens] == completion.text.split()
         assert [token.logprob for token in completion.tokens] == pytest.approx(wanted, abs=1e-9)
         for token in completion.tokens:
@@ -208,6 +217,18 @@ def test_reported_log_probabilities_are_the_models_own_before_temperature_and_bi
 
 def test_a_bias_moves_the_choice():
     assert complete(words_model(), max_tokens=2, seed=1, logit_bias={3: 100.0}).text == "east east"
+
+
+def test_a_bias_counts_in_full_where_the_model_is_in_bfloat16(device):
+    random = llama(len(WORDS), dtype=torch.bfloat16).to(device)
+    model = TransformersModel(random, words_tokenizer())
+    best = WORDS.index(complete(model, max_tokens=1, temperature=0.0).text)
+    other = 1 if best != 1 else 2
+    with torch.no_grad():
+        random.lm_head.weight[other] = random.lm_head.weight[best]  # now they tie
+    for token in (best, other):
+        reply = complete(model, max_tokens=1, temperature=0.0, logit_bias={token: 1e-4})
+        assert reply.text == WORDS[token]
 
 
 @pytest.mark.parametrize(
@@ -289,13 +310,37 @@ def test_it_tells_the_tokens_of_a_text():
     assert asyncio.run(words_model().tokenize("go north")) == (1, 2)
 
 
-def test_a_saved_model_is_opened_by_name(tmp_path, capsys):
+def test_a_saved_model_is_opened_by_name(tmp_path, capsys, device):
     save(words_model().model, words_tokenizer(), tmp_path)
-    model = make(f"transformers/{tmp_path}", dtype="float64", batch=2)
+    model = make(f"transformers/{tmp_path}", device=device, dtype="float64", batch=2)
+    assert model.model.device.type == device
     assert model.name == f"transformers/{tmp_path}"
-    assert score(model).logprobs == pytest.approx(score(words_model()).logprobs, abs=1e-12)
+    assert score(model).logprobs == pytest.approx(score(words_model(device)).logprobs, abs=1e-12)
     assert model.capabilities.sequence
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "graphics card"])
+def test_a_device_that_is_not_here_is_refused_in_one_line(tmp_path, device):
+    save(words_model().model, words_tokenizer(), tmp_path)
+    with pytest.raises(InvalidValue, match="device") as caught:
+        make(f"transformers/{tmp_path}", device=device)
+    assert "\n" not in str(caught.value)
+
+
+def test_memory_that_does_not_suffice_is_a_rejection_and_the_next_call_is_served():
+    def fills():
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 96 GiB.")
+
+    async def ask():
+        with pytest.raises(
+            RequestRejected, match=r"lower `batch`.* Tried to allocate 96"
+        ) as caught:
+            await words_model().run(fills)
+        assert caught.value.__context__ is None  # which would keep what filled the memory
+        return await words_model().score(ASK, TEXTS, PURPOSE)
+
+    assert asyncio.run(ask()) == score(words_model())
 
 
 def test_a_folder_without_a_model_is_rejected_in_one_line(tmp_path):
@@ -321,8 +366,8 @@ def test_an_end_of_other_than_one_token_is_refused(end):
 # --- from logits to a token
 
 
-def test_truncation_keeps_the_fewest_tokens_that_have_the_mass():
-    logits = torch.log(torch.tensor([0.1, 0.4, 0.3, 0.2], dtype=torch.float64))
+def test_truncation_keeps_the_fewest_tokens_that_have_the_mass(device):
+    logits = torch.log(torch.tensor([0.1, 0.4, 0.3, 0.2], dtype=torch.float64, device=device))
     kept = [
         base_logprobs(logits, 1.0, top_k, top_p).exp().tolist()
         for top_k, top_p in [(0, 1.0), (2, 1.0), (0, 0.65), (3, 0.4), (9, 1e-9)]
@@ -336,8 +381,8 @@ def test_truncation_keeps_the_fewest_tokens_that_have_the_mass():
     ]
 
 
-def test_a_token_without_probability_is_never_drawn():
-    logp = torch.log(torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]]))
+def test_a_token_without_probability_is_never_drawn(device):
+    logp = torch.log(torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], device=device))
     generator = torch.Generator().manual_seed(1)
     assert {draw(logp, generator)[0] for _ in range(200)} == {1, 3}
 

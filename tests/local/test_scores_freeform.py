@@ -45,12 +45,12 @@ def modulation(advantages, **changes):
     return Modulation(**(values | changes))
 
 
-def base(temperature=0.8):
+def base(temperature=0.8, device="cpu"):
     """Return text -> probability of every answer, by one pass over each, without any cache."""
-    model = words_model().model
+    model = words_model(device).model
     ids = torch.tensor([[*PROMPT, *s, *[0] * (LIMIT - len(s))] for s in EVERY])
     with torch.inference_mode():
-        z = model(input_ids=ids).logits[:, len(PROMPT) - 1 : -1] / temperature
+        z = model(input_ids=ids.to(device)).logits.cpu()[:, len(PROMPT) - 1 : -1] / temperature
         z[:, 0, 0] = -math.inf  # no answer ends at once
     logp = torch.log_softmax(z, dim=-1)
     logp = logp.gather(-1, ids[:, len(PROMPT) :].unsqueeze(-1)).squeeze(-1)
@@ -67,20 +67,20 @@ def draws(free, modulation, seeds):
     return asyncio.run(all_of_them())
 
 
-def free(**settings):
-    return FreeForm(words_model(), ask, **({"max_tokens": LIMIT} | settings))
+def free(device="cpu", **settings):
+    return FreeForm(words_model(device), ask, **({"max_tokens": LIMIT} | settings))
 
 
 KNOWN = {"lamp ? north": -0.8, "lamp ? ?": 0.4, "lamp ?": 1.0, "take lamp ?": 1.0, "go": -0.5}
 
 
-def test_the_probabilities_are_those_of_the_closed_form():
-    policy = base()
+def test_the_probabilities_are_those_of_the_closed_form(device):
+    policy = base(device=device)
     texts = list(policy)
     z = 0.8 * np.log(list(policy.values()))
     A = np.array([KNOWN.get(text, 0.0) for text in texts])
     wanted = dict(zip(texts, np.exp(update.log_policy(z, A, 2.0, 0.8)).tolist(), strict=True))
-    for sampled in draws(free(), modulation(KNOWN), range(30)):
+    for sampled in draws(free(device), modulation(KNOWN), range(30)):
         assert sampled.guarantee == "exact"
         assert sampled.beta == 2.0
         assert sampled.before.keys() == sampled.after.keys() == {*KNOWN, sampled.action}
@@ -107,10 +107,10 @@ def test_actions_are_drawn_as_often_as_the_closed_form_says():
 @pytest.mark.parametrize(
     "unmoved", [modulation({}), modulation(KNOWN, beta=0.0), modulation(KNOWN, kl_budget=0.0)]
 )
-def test_without_a_step_the_same_number_draws_the_same_action_from_the_base_policy(unmoved):
-    policy = base()
+def test_without_a_step_the_same_number_draws_the_same_action_from_the_base_policy(device, unmoved):
+    policy = base(device=device)
     alone = draws(free(), modulation({}), range(40))
-    for one, other in zip(alone, draws(free(), unmoved, range(40)), strict=True):
+    for one, other in zip(alone, draws(free(device), unmoved, range(40)), strict=True):
         assert other.action == one.action
         assert other.beta == 0.0
         assert other.before == other.after
@@ -143,8 +143,8 @@ def test_advantages_count_from_the_one_of_everything_else():
     assert other.after == pytest.approx(one.after)
 
 
-def test_truncation_is_part_of_the_base_policy():
-    for sampled in draws(free(top_k=1), modulation({"take lamp now": 30.0}), range(3)):
+def test_truncation_is_part_of_the_base_policy(device):
+    for sampled in draws(free(device, top_k=1), modulation({"take lamp now": 30.0}), range(3)):
         assert sampled.before["take lamp now"] in (0.0, 1.0)
         assert sampled.after[sampled.action] == pytest.approx(1.0)
 

@@ -107,6 +107,8 @@ def test_wrong_calls_are_refused(server: ThreadingHTTPServer, world: BrowserWorl
         world.reset(1, "web:elsewhere")
     with pytest.raises(InvalidValue, match="goal"):
         make(f"web:{address(server)}/")
+    with pytest.raises(InvalidValue, match="""in quotes: --option 'goal="123"'"""):
+        make(f"web:{address(server)}/", goal=123)
     with pytest.raises(InvalidValue, match="colour"):
         open_world(server, colour="red")
     with pytest.raises(InvalidValue, match="address"):

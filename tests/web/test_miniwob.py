@@ -9,7 +9,7 @@ import pytest
 
 from jitrl import Learner
 from jitrl.agents.player import Played, play
-from jitrl.errors import UnknownName
+from jitrl.errors import InvalidValue, UnknownName
 from jitrl.scores.prior import Prior
 from jitrl.seeds import generator
 from jitrl.testing import check_world
@@ -90,6 +90,8 @@ def test_there_are_more_than_a_hundred_tasks_and_an_unknown_one_is_named() -> No
     opened = make("miniwob:all")
     assert isinstance(opened, Suite)
     assert len(opened.tasks) > 120
+    with pytest.raises(InvalidValue, match="each task once, not click-test twice"):
+        make("miniwob:click-test, focus-text,click-test")
     with pytest.raises(UnknownName, match="click-test-2"):
         make("miniwob:click-nothing")
 

@@ -1,14 +1,16 @@
-"""torch and transformers, imported when they are needed and not before."""
+"""torch and transformers, imported when they are needed and not before, and the device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from jitrl.errors import MissingExtra
+from jitrl.errors import InvalidValue, MissingExtra, RequestRejected
 
-__all__ = ["libraries", "without_bars"]
+__all__ = ["inference", "libraries", "placed", "without_bars"]
+
+_T = TypeVar("_T")
 
 
 def libraries() -> tuple[Any, Any]:
@@ -35,3 +37,33 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def placed(model: Any, device: str) -> Any:
+    """Return the model on a device as torch names it.
+
+    Raises InvalidValue for a device that is not here, or has too little memory.
+    """
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:  # torch asserts that it was built for it
+        raise InvalidValue("device", device, f"cannot hold the model ({_line(error)})") from error
+
+
+def inference(work: Callable[[], _T]) -> _T:
+    """Return what `work` does without gradients.
+
+    Raises RequestRejected where the memory of the device does not suffice.
+    """
+    torch, _ = libraries()
+    try:
+        with torch.inference_mode():
+            return work()
+    except torch.OutOfMemoryError as error:
+        reason = _line(error)
+    # Raised out here, so that no traceback keeps the tensors that filled the memory.
+    raise RequestRejected(f"lower `batch`, or shorten the prompt: {reason}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

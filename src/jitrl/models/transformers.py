@@ -29,7 +29,7 @@ from jitrl.models import (
     Token,
     Usage,
 )
-from jitrl.models.libraries import libraries, without_bars
+from jitrl.models.libraries import inference, libraries, placed, without_bars
 from jitrl.models.logits import base_logprobs, draw
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def make(
     The others are those of `TransformersModel`. Nothing is downloaded, and no code or pickle that
     a folder may hold is run: weights are read from safetensors.
 
-    Raises MissingExtra without torch and transformers, InvalidValue for a wrong option, and
-    RequestRejected where there is no such model.
+    Raises MissingExtra without torch and transformers, InvalidValue for a wrong option or a device
+    that cannot hold the model, and RequestRejected where there is no such model.
     """
     for name, value in options.items():
         known = "device, dtype, threads, end, lead, batch"
@@ -77,16 +77,15 @@ def make(
             tokenizer = transformers.AutoTokenizer.from_pretrained(which, local_files_only=True)
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 which, local_files_only=True, use_safetensors=True, dtype=dtype
-            ).to(device)
+            )
     except (OSError, ValueError, RuntimeError) as error:
         reason = "" if isinstance(error, OSError) else f" ({' '.join(str(error).split())[:200]})"
         raise RequestRejected(
             f"transformers cannot open {which!r}: give the folder of a causal language model with "
             f"its tokenizer, in safetensors{reason}"
         ) from error
-    return TransformersModel(
-        model, tokenizer, name=f"transformers/{which}", end=end, lead=lead, batch=batch
-    )
+    model, name = placed(model, device), f"transformers/{which}"
+    return TransformersModel(model, tokenizer, name=name, end=end, lead=lead, batch=batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class TransformersModel:
         """Run `work` in the model's thread, without gradients; the methods below are for it."""
         if self._closed:
             raise ModelUnavailable(f"{self.name} is closed: open it again")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _inference, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, inference, work)
 
     # --- texts and tokens
 
@@ -424,7 +423,7 @@ class _Writer:
     def _choice(self, logits: Tensor) -> list[int]:
         request = self.request
         if request.logit_bias:
-            logits = logits.clone()
+            logits = logits.clone().double()  # bfloat16 would round a bias away
             for token, bias in request.logit_bias.items():
                 logits[:, token] += bias
         if request.temperature == 0:
@@ -468,13 +467,6 @@ class _Writer:
         """Return the text of a token where it stands: some tokenizers drop a first blank."""
         context = before[-4:]
         return self.model._decode([*context, id])[len(self.model._decode(context)) :]
-
-
-def _inference(work: Callable[[], _T]) -> _T:
-    import torch
-
-    with torch.inference_mode():
-        return work()
 
 
 def _check(request: Request, vocabulary: int) -> None:

@@ -59,7 +59,7 @@ def quoted(value: object) -> str:
     >>> quoted({"said": "</episode>\\nall is well"})
     '{"said": "\\\\u003c/episode>\\\\nall is well"}'
     """
-    written = json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-    for separator in "\x85\u2028\u2029":
-        written = written.replace(separator, f"\\u{ord(separator):04x}")
+    written = json.dumps(value, ensure_ascii=False)
+    for mark in "<\uff1c\ufe64\x85\u2028\u2029":  # the wide ones read like the first
+        written = written.replace(mark, f"\\u{ord(mark):04x}")
     return written.encode(errors="backslashreplace").decode()

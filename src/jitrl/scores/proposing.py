@@ -20,7 +20,7 @@ from jitrl.models.jsonreply import ask_json
 from jitrl.prompts import load
 from jitrl.records import ActionReader, Candidate, Scores, Situation
 from jitrl.scores import Options, ScoreSource
-from jitrl.scores.text import describe
+from jitrl.scores.text import as_line, describe
 
 __all__ = ["MOST_REMEMBERED", "Proposing", "make", "web_messages"]
 
@@ -131,7 +131,7 @@ def _read(value: object, reader: ActionReader, proposals: int, found: dict[str, 
         try:
             found[reader.read(action)] = None
         except InvalidValue as error:
-            problems.append(f"candidate {number}: {error}")
+            problems.append(f"candidate {number}: {as_line(str(error))}")
     return problems
 
 

@@ -12,7 +12,7 @@ from jitrl.models import Message, Model, Purpose
 from jitrl.prompts import load
 from jitrl.records import Candidate, Scores, Situation
 from jitrl.scores import Options
-from jitrl.scores.text import describe
+from jitrl.scores.text import as_line, describe
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def action_messages(situation: Situation, window: int = 10) -> tuple[Message, ..
     It ends in a line break, so that no token of an action runs into those of the prompt where both
     are plain text.
     """
-    actions = "\n".join(situation.observation.actions)
+    actions = "\n".join(map(as_line, situation.observation.actions))
     *before, last = load("action").render(situation=describe(situation, window), actions=actions)
     return (*before, replace(last, content=f"{last.content}\n"))
 

@@ -27,7 +27,7 @@ from typing import Any, TextIO, cast
 
 from jitrl.errors import JitrlError, WorldError
 from jitrl.worlds.browser.benchmark import Benchmark
-from jitrl.worlds.browser.page import pack, read_tree
+from jitrl.worlds.browser.page import pack, read_tree, tidy
 from jitrl.worlds.browser.process import Grader, end_group
 
 _TITLE = 200
@@ -159,7 +159,7 @@ class Host:
             "url": str(shown["url"]),
             "tabs": [str(url) for url in shown["open_pages_urls"]],
             "tab": int(shown["active_page_index"][0]),
-            "title": str(shown["title"])[:_TITLE],
+            "title": tidy(shown["title"])[:_TITLE],
             "nodes": pack(nodes),
             "score": score,
             "done": done,

@@ -59,8 +59,8 @@ class MiniWob:
         for name in wanted:
             if name not in known:
                 raise UnknownName("MiniWoB++ task", name, known)
-        if len(set(wanted)) < len(wanted):
-            raise InvalidValue("tasks", which, "must name each task once")
+            if wanted.count(name) > 1:
+                raise InvalidValue("tasks", which, f"must name each task once, not {name} twice")
         self.tasks = tuple(Task(f"miniwob:{name}", template=name) for name in wanted)
         # a page each, since a number at the end of a name ("click-test-2") is no id
         self.sites: Mapping[str, str] = MappingProxyType(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from jitrl.checks import boolean, text
+from jitrl.checks import boolean, option_text
 from jitrl.errors import InvalidValue
 from jitrl.worlds import Task
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
@@ -60,7 +60,7 @@ class OpenEnded:
             raise InvalidValue("address", parts.hostname, "must hold no user and no password")
         if not host or parts.scheme not in ("http", "https"):
             raise InvalidValue("address", which, "must begin with http:// or https:// and a host")
-        self._address, self._goal = which, text("goal", goal)
+        self._address, self._goal = which, option_text("goal", goal)
         if not self._goal.strip():
             raise InvalidValue("goal", goal, "must say what shall be done: --option goal=TEXT")
         self.guarded = boolean("guarded", guarded)

@@ -18,7 +18,7 @@ from typing import Any
 
 from jitrl.worlds.browser.language import as_role
 
-__all__ = ["Node", "Page", "pack", "read_tree", "unpack"]
+__all__ = ["Node", "Page", "pack", "read_tree", "tidy", "unpack"]
 
 _DROPPED = frozenset({"InlineTextBox", "ListMarker", "LineBreak"})
 _TEXT = "StaticText"
@@ -322,10 +322,10 @@ def _add(
 
 
 def _told(given: Mapping[str, Any]) -> str:
-    return _tidy(given.get("name", {}).get("value"))
+    return tidy(given.get("name", {}).get("value"))
 
 
-def _tidy(value: object) -> str:
+def tidy(value: object) -> str:
     """Return a value as text in one line; half a character, which no action may hold, is "?"."""
     if value is None:
         return ""
@@ -349,7 +349,7 @@ def _node(
         name=_told(given)[: _LONGEST if role == _TEXT else _NAME].strip(),
         depth=depth,
         parent=parent,
-        value=_tidy(given.get("value", {}).get("value")),
+        value=tidy(given.get("value", {}).get("value")),
         states=_states(properties),
         visible=bool(more.get("visibility", 1.0)) if bid else parent is None or parent.visible,
         clickable=bool(bid) and (role in INTERACTIVE or editable or bool(more.get("clickable"))),

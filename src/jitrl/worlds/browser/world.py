@@ -78,13 +78,15 @@ class Options:
             raise InvalidValue("uploads", str(self.uploads), "must be a folder that exists")
 
 
-def needs(*packages: str) -> None:
-    """Raise MissingExtra unless these packages are installed."""
+def needs(*packages: str, extra: str = "web") -> None:
+    """Raise MissingExtra unless these packages, which an extra of ours brings, are installed."""
     for package in packages:
         try:
             version(package)
         except PackageNotFoundError as error:
-            raise MissingExtra(f"{package} is not installed: pip install 'jitrl[web]'") from error
+            raise MissingExtra(
+                f"{package} is not installed: pip install 'jitrl[{extra}]'"
+            ) from error
 
 
 def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:

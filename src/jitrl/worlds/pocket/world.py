@@ -32,7 +32,7 @@ def make(which: str, **options: Any) -> PocketWeb:
     Raises MissingExtra without the packages, InvalidValue for tasks or an option that cannot be,
     WorldError without a Chromium or where a site does not come up.
     """
-    needs("browsergym-core")
+    needs("browsergym-core", *theirs.LIBRARIES, "django", "klaus", extra="pocket")
     for package in theirs.NEEDED:
         theirs.located(package, "")
     _, browsers = chosen(options)

@@ -29,7 +29,8 @@ def tasks(*numbers, **more):
         ("all", (3, 5, 8, 9)),
         ("5", (5,)),
         ("0-8", (3, 5, 8)),
-        ("9, 3-5,5", (3, 5, 9)),
+        ("9, 3-4,5", (3, 5, 9)),
+        ("site:map,template:7,8", (3, 8, 9)),
         ("site:map", (8,)),
         ("template:7", (3, 8, 9)),
         ("some", (9, 5)[::-1]),
@@ -47,6 +48,19 @@ def test_tasks_are_chosen_in_the_files_order(which, numbers):
 def test_what_names_no_task_is_an_error(which):
     with pytest.raises(InvalidValue, match="must name tasks in 3-9"):
         choose(which, tasks(3, 5, 8, 9))
+
+
+@pytest.mark.parametrize(
+    ("which", "twice"),
+    [
+        *(("5,5", 5), ("3-5,5", 5), ("5, 05", 5), ("3-8,5-9", "[58]"), ("all,all", "all")),
+        ("site:map,3,site:map", "site:map"),
+    ],
+)
+def test_a_task_that_is_named_twice_is_an_error(which, twice):
+    changes = {"t8": {"sites": ["reddit", "map"]}}
+    with pytest.raises(InvalidValue, match=f"must name each task once, not {twice} twice"):
+        choose(which, tasks(3, 5, 8, 9, **changes))
 
 
 def test_a_file_is_known_by_its_hash(tmp_path):

@@ -22,7 +22,7 @@ from web_page_kit import (
     tree,
 )
 
-from jitrl.worlds.browser.page import Node, Page, pack, read_tree, unpack
+from jitrl.worlds.browser.page import Node, Page, pack, read_tree, tidy, unpack
 
 
 def again(page: Page, one: Node) -> Node | None:
@@ -266,3 +266,11 @@ def test_what_is_disabled_is_no_option() -> None:
 def test_a_field_that_is_only_read_is_not_edited() -> None:
     one = page(field_("A"), field_("B", readonly=True), node("generic", "C", editable="richtext"))
     assert [(n.name, n.editable) for n in one.elements] == [("A", True), ("B", False), ("C", True)]
+
+
+@given(st.text(st.characters()))
+def test_what_a_page_is_called_is_one_line_that_can_be_written(title) -> None:
+    tidied = tidy(title)
+    assert len(tidied.splitlines()) <= 1
+    assert tidied.encode().decode() == tidied == tidy(tidied)
+    assert tidy("Task:\nbuy\u2028it\ud800") == "Task: buy it?"

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from jitrl.cache import cache_folder
-from jitrl.checks import finite
+from jitrl.checks import finite, option_text
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.worlds import Task
 from jitrl.worlds.browser.arena import tasks, theirs
@@ -28,6 +28,7 @@ __all__ = ["OPTIONS", "WORDS", "Arena", "checked", "of_file", "plain"]
 WORDS = ("sites", "accounts", "accounts_file", "logins_folder", "evaluator_pause")
 """What a benchmark of WebArena's may be told in words; `webarena.make` says what each means."""
 OPTIONS = (*WORDS, "grader")
+_PATHS = ("accounts_file", "logins_folder", "interpreter", "keep")
 
 
 def of_file(
@@ -166,10 +167,12 @@ def _seconds(value: float) -> float:
 def checked(
     kind: str, options: Mapping[str, Any], known: Sequence[str] = OPTIONS
 ) -> dict[str, Any]:
-    """Return options, or raise InvalidValue for one that is not known."""
+    """Return options; raises InvalidValue for one that is not known, or a path that is no text."""
     for name, value in options.items():
         if name not in known:
             raise InvalidValue(name, value, f"is no option of {kind} ({', '.join(known)})")
+        if name in _PATHS and value is not None and not isinstance(value, Path):
+            option_text(name, value)
     return dict(options)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jitrl.worlds.browser.arena import tasks
 from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
-from jitrl.worlds.browser.arena.theirs import located
+from jitrl.worlds.browser.arena.theirs import LIBRARIES, located
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
@@ -21,7 +21,7 @@ _FILE = "browsergym/webarenalite/test_webarena_lite.raw.json"
 
 def make(which: str, **options: Any) -> BrowserWorld:
     """Open tasks; `which` and the options are those of `jitrl.worlds.browser.arena.webarena`."""
-    needs("browsergym-core")
+    needs("browsergym-core", *LIBRARIES, extra="webarena")
     told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena-lite", which, benchmark(which, **told), __name__, told, browsers)
 

@@ -57,18 +57,23 @@ def choose(
     """Return the numbers of the tasks that `which` names, in the file's order.
 
     which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222", or one
-           of the `named` sets
-    Raises InvalidValue for a part that names no task.
+           of the `named` sets. Sets may overlap; numbers and ranges name each task once
+    Raises InvalidValue for a part that names no task, or is a repetition.
     """
     sets = {"all": tuple(tasks), **(named or {})}
     chosen: set[int] = set()
-    for part in which.split(","):
-        found = _part(part.strip(), tasks, sets)
+    once: set[int | str] = set()
+    for part in (part.strip() for part in which.split(",")):
+        found = _part(part, tasks, sets)
         if not found:
             known = ", ".join([*sets, "site:NAME", "template:N"])
             last = max(tasks)
             rule = f"must name tasks in {min(tasks)}-{last}: numbers, ranges, {known}"
             raise InvalidValue("tasks", part, rule)
+        names = found if _RANGE.fullmatch(part) else (part,)
+        for name in once.intersection(names):
+            raise InvalidValue("tasks", which, f"must name each task once, not {name} twice")
+        once.update(names)
         chosen.update(found)
     return tuple(number for number in tasks if number in chosen)
 

@@ -27,7 +27,7 @@ from jitrl.errors import MissingExtra, WorldError
 from jitrl.worlds.browser.arena.expressions import HELPERS
 from jitrl.worlds.browser.arena.sites import SITES, Account
 
-__all__ = ["Ask", "Evaluators", "load", "located", "sentences", "tokenize"]
+__all__ = ["LIBRARIES", "NEEDED", "Ask", "Evaluators", "load", "located", "sentences", "tokenize"]
 
 Ask = Callable[[Sequence[Mapping[str, str]]], str]
 """Asks a model: messages with `role` and `content` in, its reply out."""
@@ -35,7 +35,9 @@ Ask = Callable[[Sequence[Mapping[str, str]]], str]
 _PACKAGES = {"webarena": "libwebarena", "webarena-lite": "browsergym-webarenalite"}
 _FOLDERS = {"webarena": "webarena/evaluation_harness", "webarena-lite": "browsergym/webarenalite"}
 _LOADS = itertools.count()
-NEEDED = (*_PACKAGES.values(), "nltk", "requests", "beartype")
+LIBRARIES = ("nltk", "requests", "beartype")
+"""What the evaluators import and the extra `webarena` brings."""
+NEEDED = (*_PACKAGES.values(), *LIBRARIES)
 """What must be installed, the first two without their dependencies."""
 
 
@@ -67,7 +69,7 @@ def load(
     try:
         import nltk.tokenize  # noqa: F401  (later would be in the midst of a verdict)
     except ImportError as error:
-        raise MissingExtra(f"{error.name} is not installed: pip install {error.name}") from error
+        raise _missing(error) from error
 
     def complete(messages: Sequence[Mapping[str, str]], **_: object) -> str:
         return ask(messages)  # what else they ask for are names and limits of one provider's model
@@ -135,8 +137,13 @@ def _run(path: Path, package: str, given: Mapping[str, Any]) -> ModuleType:
     except OSError as error:
         raise WorldError(f"{str(path)!r} cannot be read: {error.strerror}") from error
     except ImportError as error:
-        raise MissingExtra(f"{error.name} is not installed: pip install {error.name}") from error
+        raise _missing(error) from error
     return module
+
+
+def _missing(error: ImportError) -> MissingExtra:
+    name = "'jitrl[webarena]'" if error.name in LIBRARIES else error.name
+    return MissingExtra(f"{error.name} is not installed: pip install {name}")
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -66,7 +66,7 @@ def make(which: str, **options: Any) -> BrowserWorld:
     Raises MissingExtra without its environment; InvalidValue for an unknown task or option;
     WorldError without a Chromium, or where an address is missing.
     """
-    needs("browsergym-core")
+    needs("browsergym-core", extra="webarena")
     told, browsers = chosen(plain(options), *_OPTIONS)
     found = benchmark(which, **told)
     return BrowserWorld("webarena-verified", which, found, __name__, told, browsers)

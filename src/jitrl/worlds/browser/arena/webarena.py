@@ -7,7 +7,7 @@ from typing import Any
 
 from jitrl.worlds.browser.arena import tasks
 from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
-from jitrl.worlds.browser.arena.theirs import located
+from jitrl.worlds.browser.arena.theirs import LIBRARIES, located
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
@@ -27,7 +27,7 @@ def make(which: str, **options: Any) -> BrowserWorld:
     Raises MissingExtra without the packages; InvalidValue for an unknown task or option; WorldError
     without a Chromium, or where the address of a site that these tasks need is missing.
     """
-    needs("browsergym-core")
+    needs("browsergym-core", *LIBRARIES, extra="webarena")
     told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena", which, benchmark(which, **told), __name__, told, browsers)
 
