@@ -76,6 +76,16 @@ PAGES = {
         </script>""",
     ),
     "/upload": ("Upload", "<input type=file aria-label=File>"),
+    "/mugs": (
+        "Mugs",
+        """<table><tr><th>Red Mug</th><td><a href="/item/1">Edit</a></td></tr>
+        <tr><th>Blue Mug</th><td><a href="/item/2">Edit</a></td></tr></table>""",
+    ),
+    "/mugs/turned": (
+        "Mugs",
+        """<table><tr><th>Blue Mug</th><td><a href="/item/2">Edit</a></td></tr>
+        <tr><th>Green Mug</th><td><a href="/item/3">Edit</a></td></tr></table>""",
+    ),
     "/late": (
         "Late",
         """<a href="/slow">Slow</a> <a href="/slow?half">In halves</a>
