@@ -41,7 +41,6 @@ class Played:
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
     reason           what went wrong at its end, where something did
-    begun            the attempt could begin; where it could not, it says nothing about the agent
     """
 
     number: int
@@ -58,7 +57,6 @@ class Played:
     unscored: int = 0
     task: str = ""
     reason: str = ""
-    begun: bool = True
 
     @property
     def success(self) -> bool:
@@ -139,7 +137,7 @@ async def play(
     rng = generator(learner.seed, number, "proposals")
     attempt, observation = _begin(world, integer(learner.seed, number, "world"), task, steps)
     label = attempt or world.name
-    start_score, begun = observation.score, not observation.truncated
+    start_score = observation.score
     listener.began(observation)
     with spent.on("learner"):
         episode = learner.episode(label, number=number, id=id)
@@ -207,7 +205,6 @@ async def play(
         unscored=sum(score is None for score in scores or ()),
         task=attempt,
         reason=wrong or observation.reason,
-        begun=begun,
     )
 
 

@@ -144,13 +144,6 @@ class Run:
         return self.manifest.configuration
 
     @property
-    def left(self) -> list[int]:
-        """The episodes that are still to be played."""
-        if self.parts:
-            return [number for part in self.parts for number in part.left]
-        return self.manifest.plan.left(self.episodes)
-
-    @property
     def memory(self) -> str:
         """Where its memory is; a static run has none there."""
         return memory_of(self.configuration, self.path)
@@ -177,7 +170,7 @@ class RunFolder:
         self, path: Path, manifest: Manifest, *, resume: bool = False, patience: float = 0.0
     ) -> None:
         self.path = path
-        self._logged: list[Played] = []
+        self.finished: list[Played] = []
         self.unfinished: list[LoggedStep] = []
         with ExitStack() as opened:
             self.manifest = opened.enter_context(claimed(path, manifest, resume, patience))
@@ -196,7 +189,7 @@ class RunFolder:
         """Append the line of one episode, which finishes it."""
         with writing(self.path):
             self._episodes.append(codec.episode_line(played))
-        self._logged.append(played)
+        self.finished.append(played)
 
     def add_judged(self, line: str) -> None:
         """Append the line of what a judge made of an episode; of several the last one holds."""
@@ -220,34 +213,27 @@ class RunFolder:
         self.close()
 
     @property
-    def finished(self) -> list[Played]:
-        """The finished episodes, in order; of an attempt that was tried again, the last try."""
-        return _last_tries(self._logged)
-
-    @property
     def next(self) -> int:
-        """The number of the unfinished episode, or else of the one after the finished ones."""
-        if self.unfinished:
-            return self.unfinished[0].episode
+        """The number of the episode after the finished ones."""
         return next(islice(self.manifest.plan.numbers(), len(self.finished), None))
 
     def _recover(self) -> None:
         """Read what is there, and cut away torn lines."""
         with writing(self.path):
-            self._logged, end = _finished(self.path, self.manifest)
+            self.finished, end = _finished(self.path, self.manifest)
             self._episodes.cut(end)
-            rest = list(_after_finished(self.path, self._logged))
+            rest = list(_after_finished(self.path, self.finished))
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
             if (self.path / JUDGED).exists():
                 end = max((end for end, _ in whole_lines(self.path / JUDGED)), default=0)
                 with closing(Lines(self.path / JUDGED)) as judged:
                     judged.cut(end)
-        steps = [_parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]]
-        places = [(step.episode, step.t) for step in steps]
-        may_be = {self.next} | {played.number for played in self.finished if not played.begun}
-        self.unfinished = steps
-        if places != [(self.next, t) for t in range(len(places))] or self.next not in may_be:
+        self.unfinished = [
+            _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
+        ]
+        places = [(step.episode, step.t) for step in self.unfinished]
+        if places != [(self.next, t) for t in range(len(places))]:
             raise BadRun(f"{str(self.path / STEPS)!r} has steps out of order: restore it")
 
 
@@ -307,7 +293,7 @@ def read(path: Path) -> Run:
     parts: list[Run] = []
     with writing(path):
         if manifest.configuration.workers == 1 or manifest.configuration.part is not None:
-            return Run(path, manifest, _last_tries(_finished(path, manifest)[0]))
+            return Run(path, manifest, _finished(path, manifest)[0])
         for number in range(manifest.configuration.workers):
             if (part_folder(path, number) / MANIFEST).exists():
                 parts.append(read(part_folder(path, number)))
@@ -384,27 +370,17 @@ def _same(name: str, held: object, wanted: object) -> None:
 
 
 def _finished(path: Path, manifest: Manifest) -> tuple[list[Played], int]:
-    """Return the finished episodes as they are logged, and where the last one's line ends."""
-    logged: list[Played] = []
-    again: set[int] = set()
+    """Return the finished episodes, and where the last one's line ends."""
+    finished: list[Played] = []
     end = 0
-    numbers = manifest.plan.numbers()
-    number = next(numbers)
-    for line_end, line in whole_lines(path / EPISODES):
+    lines = whole_lines(path / EPISODES)
+    for (line_end, line), number in zip(lines, manifest.plan.numbers(), strict=False):
         played = _parsed(path / EPISODES, line, codec.read_episode)
-        if played.number == number:
-            number = next(numbers)
-        elif played.number not in again:
+        if played.number != number:
             raise BadRun(f"{str(path / EPISODES)!r} lacks episode {number}: restore it")
-        again = again - {played.number} if played.begun else again | {played.number}
-        logged.append(played)
+        finished.append(played)
         end = line_end
-    return logged, end
-
-
-def _last_tries(logged: list[Played]) -> list[Played]:
-    """Return the episodes in the order of their numbers' first lines."""
-    return list({played.number: played for played in logged}.values())
+    return finished, end
 
 
 def _after_finished(path: Path, finished: list[Played]) -> Iterator[tuple[int, bytes]]:

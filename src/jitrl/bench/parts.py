@@ -96,12 +96,12 @@ def _part(
     """Return a part as it stands in its folder."""
     folder, workers = part_folder(path, number), configuration.workers
     ours = replace(configuration, part=number)
-    finished = read(folder).episodes if (folder / MANIFEST).exists() else []
+    known = len(read(folder).episodes) if (folder / MANIFEST).exists() else 0
     wanted = plan(ours, whole.tasks)
-    left = wanted.left(finished)
+    left = wanted.wanted()[known:]
     at = wanted.place(left[0])[1] if left else -1
     share = access.of_part(number, workers)
-    return _Part(ours, folder, share, whole.run, len(finished), left, at, finished=not left)
+    return _Part(ours, folder, share, whole.run, known, left, at, finished=not left)
 
 
 class _Conductor:

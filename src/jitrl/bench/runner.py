@@ -208,20 +208,19 @@ async def _episodes(
 ) -> None:
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
     configuration = wanted.configuration
-    begun, known = -1, {played.number for played in folder.finished}
+    begun = -1
     counted = language.called(configuration) or configuration.grader is not None
     ledger = Ledger(folder.path / CALLS if counted else None)
     with closing(ledger), graded(world, configuration, access, ledger):
         async with language.cast(configuration, access, ledger, models) as players:
-            for number in wanted.plan.left(folder.finished):
+            for number in wanted.plan.wanted()[len(folder.finished) :]:
                 access.budget.check(ledger)
                 if configuration.order == "passes" and wanted.plan.place(number)[1] != begun:
                     begun = wanted.plan.place(number)[1]
                     gate(begun)
                 played = await _play(folder, learner, world, players, number, listener)
                 if not played.stopped or (played.steps and not played.task):
-                    if played.begun or number not in known:  # once more in vain adds nothing
-                        folder.add_episode(played)
+                    folder.add_episode(played)
                     listener.played(played)
                 if played.stopped:
                     access.budget.check(ledger)

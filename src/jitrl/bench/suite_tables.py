@@ -98,7 +98,7 @@ def each_run(runs: Sequence[Run]) -> Table:
 
 def note(among: Sequence[Group]) -> str:
     """Say how the numbers are to be read."""
-    parts = [*suites.DEFINITIONS, "Others that ended with a reason count like any."]
+    parts = [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
     parts.append(
         "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend on "
         "each other; Wilson for a share of tasks); with several seeds, that or Student's t over "
@@ -121,8 +121,7 @@ def comma_separated(runs: Sequence[Run]) -> str:
                 (
                     *(run.path, what.agent, what.preset, what.seed, task.name),
                     *(" ".join(task.sites), task.template, attempt, played.number),
-                    int(played.success) if played.begun else "",
-                    *(repr(played.score), played.steps, played.reason),
+                    *(int(played.success), repr(played.score), played.steps, played.reason),
                     played.seconds.get("total", ""),
                 )
             )

@@ -28,7 +28,6 @@ DEFINITIONS = (
     "Final: share of tasks whose last attempt succeeded.",
     "pass@any: share of tasks with a success in any attempt.",
     "Final and pass@any are of the tasks with all their attempts finished.",
-    "An attempt that could not begin is no attempt: it is in none of these.",
 )
 
 
@@ -61,17 +60,14 @@ class Difference:
 
 
 def outcomes(run: Run) -> Floats:
-    """Return what came of each attempt, shape (tasks, attempts): 1, 0, or nan for none.
-
-    None came of one that is not finished, or could not begin.
-    """
+    """Return what came of each attempt, shape (tasks, attempts): 1, 0, or nan if not finished."""
     plan = run.manifest.plan
     places = [plan.place(played.number) for played in run.episodes]
     every = -(-plan.total // len(plan.tasks)) if plan.by_pass else plan.attempts
     width = max([every, *(attempt + 1 for _, attempt in places)])
     found = np.full((len(plan.tasks), width), np.nan)
     for place, played in zip(places, run.episodes, strict=True):
-        found[place] = played.success if played.begun else np.nan
+        found[place] = played.success
     return found
 
 

@@ -39,7 +39,6 @@ from jitrl.worlds import World, defaults
 
 _MODELS = "Language models"
 _SUITES = "Worlds of several tasks"
-_NAMED = 5  # tasks in one line
 _SHORT = 20  # rows of a table that is printed beside the main one
 
 
@@ -276,7 +275,6 @@ def run(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
         _finish(screen, finished)
-    _tell_unbegun(finished, again)
     if configuration.judge_model is not None and agent != "static":
         _tell_unscored(finished)
 
@@ -297,19 +295,6 @@ def _as_long(
         if episodes is None:
             configuration = configuration.extended(held.episodes)
     return configuration
-
-
-def _tell_unbegun(run: Run, again: list[str]) -> None:
-    """Tell of attempts that could not begin, and exit."""
-    if unbegun := [played for played in run.episodes if not played.begun]:
-        tasks = list(dict.fromkeys(played.task for played in unbegun))
-        named = ", ".join(tasks[:_NAMED]) + (", ..." if len(tasks) > _NAMED else "")
-        remedy = f"; try again with: {shlex.join(again)}" if run.left else ""
-        tell(
-            "jitrl: attempts that could not begin, and count for nothing: "
-            f"{len(unbegun)} ({named}): {unbegun[0].reason}{remedy}"
-        )
-        raise typer.Exit(1)
 
 
 def _tell_unscored(run: Run) -> None:

@@ -22,22 +22,15 @@ OFFERED = ("press 1", "press 2", "press 3")
 
 
 def make(
-    name: str,
-    *,
-    slow: float = 0.0,
-    log: str = "",
-    hard: bool = False,
-    closed: bool = False,
-    shut: str = "",
+    name: str, *, slow: float = 0.0, log: str = "", hard: bool = False, closed: bool = False
 ) -> Locks:
     """slow: seconds that a step takes; log: a file that the names of tasks are added to; hard:
-    three digits, one of which is not on offer; closed: what is on offer is all that can be done;
-    shut: while this file is there no attempt at the back door can begin.
+    three digits, one of which is not on offer; closed: what is on offer is all that can be done.
     """
     kind, _, count = name.rpartition("-")
     if not count.isdecimal() or kind not in ("", "jammed"):
         raise WorldError(f"locks {name!r} have no number: write locks:4")
-    world = Locks(name, int(count), kind == "jammed", slow, log, hard, shut)
+    world = Locks(name, int(count), kind == "jammed", slow, log, hard)
     world.reader = None if closed else Dial()
     return world
 
@@ -69,7 +62,7 @@ class Locks:
     reader: Dial | None
 
     def __init__(
-        self, name: str, count: int, jammed: bool, slow: float, log: str, hard: bool, shut: str
+        self, name: str, count: int, jammed: bool, slow: float, log: str, hard: bool
     ) -> None:
         self.name = f"locks:{name}"
         self.tasks = tuple(
@@ -83,7 +76,6 @@ class Locks:
         self.version: Mapping[str, str] = {"locks": "1.0", "kind": "hard" if hard else "easy"}
         self.seconds = {"total": 0.0, "actions": 0.0}
         self._slow, self._log, self._hard = slow, log, hard
-        self._shut = Path(shut) if shut else None
         self._over = True
 
     def reset(self, seed: int, task: str | None = None, limit: int | None = None) -> Observation:
@@ -98,8 +90,6 @@ class Locks:
                 log.write(f"{self._task}\n")
         if self._task.endswith("jam") and seed % 2 == 0:
             return self._observe(reason="no such door: it was bricked up")
-        if self._shut is not None and self._shut.exists() and "back" in self._where():
-            return self._observe(reason="could not begin: the back door is shut")
         return self._observe()
 
     def step(self, action: str) -> Observation:
@@ -116,9 +106,6 @@ class Locks:
 
     def close(self) -> None:
         self._over = True
-
-    def _where(self) -> tuple[str, ...]:
-        return next(task.sites for task in self.tasks if task.name == self._task)
 
     def _code_of(self, index: int) -> str:
         """The code of a lock: all of one colour open alike."""
