@@ -15,9 +15,8 @@ from jitrl.records import Observation
 from jitrl.worlds.browser.arena import theirs
 from jitrl.worlds.browser.arena.arena import Arena, of_file
 from jitrl.worlds.browser.arena.logins import LOGINS
-from jitrl.worlds.browser.arena.sites import Account
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
-from jitrl.worlds.pocket.accounts import ACCOUNTS
+from jitrl.worlds.pocket.accounts import ACCOUNTS, FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import FILE
 
@@ -37,16 +36,13 @@ def make(which: str, **options: Any) -> PocketWeb:
         theirs.located(package, "")
     _, browsers = chosen(options)
     # what is wrong with the tasks shows before anything is started
-    benchmark(which, sites=dict.fromkeys(_LABELS, "http://127.0.0.1:1"), logins_folder="unused")
+    benchmark(which, sites=dict.fromkeys(FORMS, "http://127.0.0.1:1"), logins_folder="unused")
     pocket = Pocket().start()
     try:
         return PocketWeb(which, pocket, browsers)
     except BaseException:
         pocket.close()
         raise
-
-
-_LABELS = ("shopping", "shopping_admin", "wikipedia", "gitlab")
 
 
 def benchmark(which: str, *, sites: Mapping[str, str], logins_folder: str) -> Arena:
@@ -57,16 +53,13 @@ def benchmark(which: str, *, sites: Mapping[str, str], logins_folder: str) -> Ar
         FILE,
         logins=MappingProxyType(
             {
-                label: replace(LOGINS[label], form=ACCOUNTS[label].page)
-                for label in _LABELS
+                label: replace(LOGINS[label], form=form)
+                for label, form in FORMS.items()
                 if label in LOGINS
             }
         ),
         sites=sites,
-        accounts={
-            label: Account(username=account.username, password=account.password)
-            for label, account in ACCOUNTS.items()
-        },
+        accounts=ACCOUNTS,
         version={"django": version("django"), "klaus": version("klaus")},
         logins_folder=logins_folder,
         evaluator_pause=0.0,
