@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from jitrl.cache import cache_folder
 from jitrl.checks import finite
 from jitrl.errors import InvalidValue, UnknownName
-from jitrl.worlds import Task
+from jitrl.worlds import Grader, Task
 from jitrl.worlds.browser.arena import tasks, theirs
-from jitrl.worlds.browser.arena.judging import Grader, Judge
+from jitrl.worlds.browser.arena.judging import Judge
 from jitrl.worlds.browser.arena.logins import LOGINS, Login, Logins
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES, Account, addresses
 from jitrl.worlds.browser.arena.sites import accounts as who_logs_in

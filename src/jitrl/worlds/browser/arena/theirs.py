@@ -24,13 +24,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 from jitrl.errors import MissingExtra, WorldError
+from jitrl.worlds import Grader
 from jitrl.worlds.browser.arena.expressions import HELPERS
 from jitrl.worlds.browser.arena.sites import SITES, Account
 
-__all__ = ["Ask", "Evaluators", "load", "located", "sentences", "tokenize"]
-
-Ask = Callable[[Sequence[Mapping[str, str]]], str]
-"""Asks a model: messages with `role` and `content` in, its reply out."""
+__all__ = ["Evaluators", "load", "located", "sentences", "tokenize"]
 
 _PACKAGES = {"webarena": "libwebarena", "webarena-lite": "browsergym-webarenalite"}
 _FOLDERS = {"webarena": "webarena/evaluation_harness", "webarena-lite": "browsergym/webarenalite"}
@@ -59,7 +57,7 @@ def load(
     kind: str,
     addresses: Mapping[str, str],
     accounts: Mapping[str, Account],
-    ask: Ask,
+    grader: Grader,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Evaluators:
     """Return the evaluators of "webarena" or "webarena-lite". Raises MissingExtra without them."""
@@ -70,7 +68,9 @@ def load(
         raise MissingExtra(f"{error.name} is not installed: pip install {error.name}") from error
 
     def complete(messages: Sequence[Mapping[str, str]], **_: object) -> str:
-        return ask(messages)  # what else they ask for are names and limits of one provider's model
+        return grader(
+            messages
+        )  # what else they ask for are names and limits of one provider's model
 
     places = {label.upper(): addresses.get(label, "") for label in SITES}
     logins = {
