@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import InvalidValue, JitrlError, WorldError
 from jitrl.worlds.browser import chromium
-from jitrl.worlds.browser.arena import tasks, theirs
+from jitrl.worlds.browser.arena import evaluators
 from jitrl.worlds.browser.arena.logins import LOGINS, inside, log_in
+from jitrl.worlds.browser.arena.packages import IMPORTED, PACKAGES
 from jitrl.worlds.browser.arena.reset import Fetched, fetch
 from jitrl.worlds.browser.arena.sites import SITES, Account, accounts, addresses, variable
-from jitrl.worlds.browser.arena.verified import INSTALL, Referee
+from jitrl.worlds.browser.arena.task_files import needs_grader
+from jitrl.worlds.browser.arena.verified import INSTALL, Command
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Finding", "examine", "opened", "packages", "sites"]
 
 KINDS = ("webarena", "webarena-lite", "webarena-verified")
-_PACKAGES = {
-    "webarena": ("libwebarena", "webarena/test.raw.json"),
-    "webarena-lite": (
-        "browsergym-webarenalite",
-        "browsergym/webarenalite/test_webarena_lite.raw.json",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +73,9 @@ def packages(kind: str, program: str | None = None) -> list[Finding]:
     found += [_package(name) for name in ("browsergym-core", "playwright")]
     if kind == "webarena-verified":
         return [*found, _verified()]
-    names = (_PACKAGES[kind][0], *theirs.NEEDED[len(_PACKAGES) :])
-    return [*found, *(_package(name) for name in names), *_sentences(), *_graded(kind)]
+    package = PACKAGES[kind]
+    found.append(_package(package.name, package.install))
+    return [*found, *map(_package, IMPORTED), *_sentences(), *_graded(kind)]
 
 
 def sites(
@@ -174,18 +169,16 @@ def _chromium(program: str | None) -> Finding:
         return Finding("Chromium", False, str(error), named)
 
 
-def _package(name: str) -> Finding:
-    # The benchmarks' packages ask for gigabytes that are not used here.
-    without = "--no-deps " if name in theirs.NEEDED[: len(_PACKAGES)] else ""
+def _package(name: str, install: str = "pip install 'jitrl[webarena]'") -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        return Finding(name, False, "not installed", f"pip install {without}{name}")
+        return Finding(name, False, "not installed", install)
 
 
 def _sentences() -> list[Finding]:
     try:
-        said = theirs.sentences()
+        said = evaluators.sentences()
     except ImportError:
         return []  # nltk is missing, as another row says
     exact = said == "punkt_tab"
@@ -195,17 +188,17 @@ def _sentences() -> list[Finding]:
 
 def _graded(kind: str) -> list[Finding]:
     try:
-        file = tasks.read(Path(theirs.located(*_PACKAGES[kind])))
+        file = PACKAGES[kind].read()
     except JitrlError:
         return []  # its package is missing, as another row says
-    count = sum(tasks.needs_grader(config) for config in file.tasks.values())
+    count = sum(needs_grader(config) for config in file.tasks.values())
     said = f"{count} of {len(file.tasks)} tasks may ask a language model"
     return [Finding("grader", None, said, "name one with --grader, or leave these tasks out")]
 
 
 def _verified() -> Finding:
     try:
-        found: Any = Referee().version
+        found: Any = Command().version
     except JitrlError as error:
         return Finding("webarena-verified", False, str(error).partition(":")[0], INSTALL)
     return Finding("webarena-verified", True, str(found))

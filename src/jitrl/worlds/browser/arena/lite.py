@@ -5,18 +5,12 @@ Their numbers are WebArena's, their texts, rules and evaluators are their own.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
-from jitrl.worlds.browser.arena import tasks
-from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
-from jitrl.worlds.browser.arena.theirs import located
+from jitrl.worlds.browser.arena.arena import WORDS, Arena, of_package, plain
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
-
-_PACKAGE = "browsergym-webarenalite"
-_FILE = "browsergym/webarenalite/test_webarena_lite.raw.json"
 
 
 def make(which: str, **options: Any) -> BrowserWorld:
@@ -28,6 +22,4 @@ def make(which: str, **options: Any) -> BrowserWorld:
 
 def benchmark(which: str, **options: Any) -> Arena:
     """Return the benchmark; see `make`."""
-    file = tasks.read(located(_PACKAGE, _FILE), number="old_task_id")
-    told = checked("webarena-lite", options)
-    return Arena("webarena-lite", which, file, packages={_PACKAGE: version(_PACKAGE)}, **told)
+    return of_package("webarena-lite", which, **options)

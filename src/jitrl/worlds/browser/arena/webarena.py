@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
-from jitrl.worlds.browser.arena import tasks
-from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
-from jitrl.worlds.browser.arena.theirs import located
+from jitrl.worlds.browser.arena.arena import WORDS, Arena, of_package, plain
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
-
-_PACKAGE = "libwebarena"
 
 
 def make(which: str, **options: Any) -> BrowserWorld:
@@ -34,6 +29,4 @@ def make(which: str, **options: Any) -> BrowserWorld:
 
 def benchmark(which: str, **options: Any) -> Arena:
     """Return the benchmark; see `make`."""
-    file = tasks.read(located(_PACKAGE, "webarena/test.raw.json"))
-    told = checked("webarena", options)
-    return Arena("webarena", which, file, packages={_PACKAGE: version(_PACKAGE)}, **told)
+    return of_package("webarena", which, **options)
