@@ -24,7 +24,8 @@ __all__ = ["DEFAULTS", "PocketWeb", "benchmark", "make"]
 
 
 def make(which: str, **options: Any) -> PocketWeb:
-    """Start the sites, and open tasks: "all", "0-100", "3,17", "site:shopping", "template:4".
+    """Start the sites, and open tasks: "all", "0-100", "3,17", "site:shopping", "template:4",
+    "all,-site:gitlab" (`task_files.choose`).
 
     options  those of `jitrl.worlds.browser.world.Options`
 

@@ -56,21 +56,29 @@ def choose(
 ) -> tuple[int, ...]:
     """Return the numbers of the tasks that `which` names, in the file's order.
 
-    which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222", or one
-           of the `named` sets
-    Raises InvalidValue for a part that names no task.
+    which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222",
+           "graded" (those whose score can depend on a grader), or one of the `named` sets; with a
+           minus before it ("all,-site:map") a part says what is left out, wherever it stands
+    Raises InvalidValue for a part that names no task, and where no task is left.
     """
     sets = {"all": tuple(tasks), **(named or {})}
+    if graded := [number for number, task in tasks.items() if needs_grader(task)]:
+        sets["graded"] = graded
     chosen: set[int] = set()
-    for part in which.split(","):
-        found = _part(part.strip(), tasks, sets)
+    left_out: set[int] = set()
+    for part in (part.strip() for part in which.split(",")):
+        found = _part(part.removeprefix("-"), tasks, sets)
         if not found:
             known = ", ".join([*sets, "site:NAME", "template:N"])
-            last = max(tasks)
-            rule = f"must name tasks in {min(tasks)}-{last}: numbers, ranges, {known}"
-            raise InvalidValue("tasks", part, rule)
-        chosen.update(found)
-    return tuple(number for number in tasks if number in chosen)
+            rule = f"must name tasks in {min(tasks)}-{max(tasks)}: numbers, ranges, {known}"
+            raise InvalidValue("tasks", part, f"{rule}; with a minus before it, to be left out")
+        (left_out if part.startswith("-") else chosen).update(found)
+    if not chosen:
+        rule = "must name tasks, and not only what is left out"
+        raise InvalidValue("tasks", which, f"{rule}: all,{which.strip()}")
+    if chosen <= left_out:
+        raise InvalidValue("tasks", which, "must name more tasks than it leaves out")
+    return tuple(number for number in tasks if number in chosen - left_out)
 
 
 def _part(
@@ -113,6 +121,8 @@ def sites_of(config: Config, known: Sequence[str]) -> tuple[str, ...]:
 def needs_grader(config: Config) -> bool:
     """Say whether a task's score can depend on what a grader, a language model, says."""
     rules = config["eval"]
+    if not isinstance(rules, Mapping):
+        return False  # WebArena-Verified's: they ask nobody
     targets = rules.get("program_html") or ()
     return "fuzzy_match" in (rules.get("reference_answers") or {}) or any(
         "fuzzy_match" in target["required_contents"] for target in targets

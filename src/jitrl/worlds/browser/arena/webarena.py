@@ -11,7 +11,8 @@ __all__ = ["DEFAULTS", "benchmark", "make"]
 
 
 def make(which: str, **options: Any) -> BrowserWorld:
-    """Open tasks: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222".
+    """Open tasks: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222"; with a minus
+    before it, what is left out: "all,-site:map", "0-811,-graded" (`task_files.choose`).
 
     sites            label -> address, for those that no variable names (`sites.addresses`)
     accounts         label -> username and password (`sites.accounts`), or a file: accounts_file
