@@ -16,6 +16,7 @@ from rich.console import Console
 from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, Order, parse_overrides
 from jitrl.bench.folder import CALLS, MANIFEST, Run, read
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.language import Access, called, expected
 from jitrl.bench.parts import play_parts
 from jitrl.bench.plan import EPISODES, plan, tasks_of
@@ -25,7 +26,6 @@ from jitrl.bench.runner import run as play_run
 from jitrl.bench.statistics import groups
 from jitrl.bench.tables import Table
 from jitrl.bench.usage import usage_rows
-from jitrl.bench.workers import Job, play_all
 from jitrl.checks import count, finite
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.screen import clean, console, facts, failure, said, show_table, table, tell
