@@ -14,7 +14,7 @@ from arena_kit import stands
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.worlds.browser.arena.recording import har
 from jitrl.worlds.browser.arena.sites import SITES
-from jitrl.worlds.browser.arena.verified import Command, benchmark
+from jitrl.worlds.browser.arena.verified import Referee, benchmark
 
 SEVEN = {label: f"http://{label}.test" for label in SITES}
 
@@ -177,9 +177,9 @@ def test_it_has_812_tasks_of_which_258_are_hard(interpreter):
 
 
 def test_a_trace_that_it_cannot_judge_is_no_verdict(interpreter, tmp_path):
-    command = Command(interpreter)
+    referee = Referee(interpreter)
     with pytest.raises(WorldError, match="evaluator failed: Failed to evaluate task 44"):
-        command.score(44, SEVEN, answer("NAVIGATE"), {"log": {"entries": []}})
+        referee.score(44, SEVEN, answer("NAVIGATE"), {"log": {"entries": []}})
 
 
 def test_without_its_environment_it_is_named_how_to_make_one(tmp_path, monkeypatch):

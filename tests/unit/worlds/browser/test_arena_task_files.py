@@ -12,9 +12,9 @@ from arena_kit import page_content, task, written
 from jitrl.errors import InvalidValue, UnknownName, WorldError
 from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import Account, Login, of_file
+from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
 from jitrl.worlds.browser.arena.task_files import choose, fill, needs_grader, read, sites_of
-from jitrl.worlds.browser.arena.verdict import answer_in
 
 SITES = {"shop": "http://shop.test", "shop_admin": "http://shop.test/admin", "wiki": "http://w"}
 

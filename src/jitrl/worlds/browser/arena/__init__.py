@@ -6,7 +6,7 @@ task_files   task files: read, chosen from, filled with addresses
 logins       logging in once, through the page; noticing that it has expired
 expressions  the helper calls of task files, read and never evaluated
 evaluators   the benchmarks' own evaluators, run with what they import put in place
-verdict      what they say of an attempt: asked once, in tabs of its own
+judging      their verdict on an attempt: asked once, in tabs of its own
 gym_tasks    a task as BrowserGym plays it: begun, and judged at its end
 arena        files of tasks as benchmarks: what `webarena`, `lite` and the pocket web are made of
 webarena     WebArena as a world

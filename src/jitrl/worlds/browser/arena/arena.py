@@ -15,11 +15,11 @@ from jitrl.checks import finite
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.worlds import Grader, Task
 from jitrl.worlds.browser.arena import evaluators, task_files
+from jitrl.worlds.browser.arena.judging import Judge
 from jitrl.worlds.browser.arena.logins import LOGINS, Login, Logins
 from jitrl.worlds.browser.arena.packages import PACKAGES
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES, Account, addresses
 from jitrl.worlds.browser.arena.sites import accounts as who_logs_in
-from jitrl.worlds.browser.arena.verdict import Referee
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
@@ -135,7 +135,7 @@ class Arena:
             "config": task_files.fill(self._config(task), self.sites),
             "sites": dict(self.sites),
             "logins": self._logins,
-            "referee": self._referee,
+            "judge": self._judge,
         }
 
     def context(self, task: str) -> dict[str, Any]:
@@ -148,12 +148,12 @@ class Arena:
         return task_files.needs_grader(self._config(task))
 
     @cached_property
-    def _referee(self) -> Referee:
+    def _judge(self) -> Judge:
         def pause(seconds: float) -> None:
             time.sleep(seconds if self._pause is None else self._pause)
 
         load = partial(evaluators.load, self._evaluators, self.sites, self._accounts, sleep=pause)
-        return Referee(load, lambda: self.grader)
+        return Judge(load, lambda: self.grader)
 
     def _config(self, task: str) -> task_files.Config:
         if task not in self._configs:

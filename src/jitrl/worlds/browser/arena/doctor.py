@@ -18,7 +18,7 @@ from jitrl.worlds.browser.arena.packages import IMPORTED, PACKAGES
 from jitrl.worlds.browser.arena.reset import Fetched, fetch
 from jitrl.worlds.browser.arena.sites import SITES, Account, accounts, addresses, variable
 from jitrl.worlds.browser.arena.task_files import Config, choose, needs_grader
-from jitrl.worlds.browser.arena.verified import INSTALL, Command
+from jitrl.worlds.browser.arena.verified import INSTALL, Referee
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -222,12 +222,12 @@ def _graded(kind: str) -> list[Finding]:
 
 
 def _tasks(kind: str) -> Mapping[int, Config]:
-    return (Command() if kind == "webarena-verified" else PACKAGES[kind]).read().tasks
+    return (Referee() if kind == "webarena-verified" else PACKAGES[kind]).read().tasks
 
 
 def _verified() -> Finding:
     try:
-        found: Any = Command().version
+        found: Any = Referee().version
     except JitrlError as error:
         return Finding("webarena-verified", False, str(error).partition(":")[0], INSTALL)
     return Finding("webarena-verified", True, str(found))

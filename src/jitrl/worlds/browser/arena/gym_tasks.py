@@ -15,9 +15,9 @@ from playwright.sync_api import Error
 from jitrl.errors import WorldError
 from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import recording
+from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
 from jitrl.worlds.browser.arena.task_files import Config
-from jitrl.worlds.browser.arena.verdict import answer_in
 from jitrl.worlds.browser.arena.verified import ANSWER
 
 __all__ = ["ArenaTask", "VerifiedTask"]
@@ -30,11 +30,11 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
 
     config  as the task file describes it
     sites   label -> address of every site that the agent may visit
-    referee who says the score: `verdict.Referee`, or `verified.Command`
+    judge   who says the score: `judging.Judge`, or `verified.Referee`
     """
 
     def __init__(
-        self, seed: int, config: Config, sites: dict[str, str], logins: Logins, referee: Any
+        self, seed: int, config: Config, sites: dict[str, str], logins: Logins, judge: Any
     ) -> None:
         super().__init__(seed)
         self.viewport = {"width": 1280, "height": 720}
@@ -43,7 +43,7 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
         self._config = config
         self._sites = sites
         self._logins = logins
-        self._referee = referee
+        self._judge = judge
 
     @classmethod
     def get_task_id(cls) -> str:
@@ -100,11 +100,11 @@ class ArenaTask(AbstractBrowserTask):  # type: ignore[misc]
         return {}
 
     def _verdict(self, page: Any, messages: list[dict[str, Any]]) -> float:
-        return float(self._referee.verdict(self._config, page, answer_in(messages)))
+        return float(self._judge.verdict(self._config, page, answer_in(messages)))
 
 
 class VerifiedTask(ArenaTask):
-    """One task of WebArena-Verified, filled with addresses; its command is the referee.
+    """One task of WebArena-Verified, filled with addresses; the judge is its referee.
 
     record  file where the context was told to record, see `recording.options`
     """
@@ -136,4 +136,4 @@ class VerifiedTask(ArenaTask):
         heard = recording.har(self._record, self._since)
         self._record.unlink()
         places = {site: self._sites[site] for site in self._config["sites"]}
-        return float(self._referee.score(self._config["task_id"], places, answer, heard))
+        return float(self._judge.score(self._config["task_id"], places, answer, heard))

@@ -28,7 +28,7 @@ from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
-__all__ = ["ANSWER", "DEFAULTS", "INSTALL", "Command", "Verified", "benchmark", "make"]
+__all__ = ["ANSWER", "DEFAULTS", "INSTALL", "Referee", "Verified", "benchmark", "make"]
 
 
 VERSION = "1.2.3"
@@ -75,9 +75,9 @@ def make(which: str, **options: Any) -> BrowserWorld:
 def benchmark(which: str, **options: Any) -> Verified:
     """Return the benchmark; see `make`."""
     given = checked("webarena-verified", options, _OPTIONS)
-    command = Command(given.pop("interpreter", None), given.pop("keep", None))
-    hard = _subset(command.folder / "dataset/subsets/webarena-verified-hard.json")
-    return Verified(which, command.read(), hard, command, given)
+    referee = Referee(given.pop("interpreter", None), given.pop("keep", None))
+    hard = _subset(referee.folder / "dataset/subsets/webarena-verified-hard.json")
+    return Verified(which, referee.read(), hard, referee, given)
 
 
 class Verified(Arena):
@@ -88,15 +88,15 @@ class Verified(Arena):
         which: str,
         file: task_files.TaskFile,
         hard: tuple[int, ...],
-        command: Command,
+        referee: Referee,
         options: Mapping[str, Any],
     ) -> None:
-        packages = {"webarena-verified": command.version}
+        packages = {"webarena-verified": referee.version}
         named = {"hard": hard}
         super().__init__(
             "webarena-verified", which, file, packages=packages, named=named, **options
         )
-        self._command = command
+        self._referee = referee
 
     def entry(self, task: str) -> tuple[type[AbstractBrowserTask], dict[str, Any]]:
         """Return BrowserGym's class of a task and its arguments but for `seed`."""
@@ -106,7 +106,7 @@ class Verified(Arena):
             "config": task_files.fill(self._config(task), self.sites),
             "sites": dict(self.sites),
             "logins": self._logins,
-            "referee": self._command,
+            "judge": self._referee,
             "record": self._record,
         }
 
@@ -127,7 +127,7 @@ class Verified(Arena):
         return False
 
 
-class Command:
+class Referee:
     """The command of WebArena-Verified in its own environment.
 
     interpreter  Python, or the environment that it belongs to; None for $WEBARENA_VERIFIED

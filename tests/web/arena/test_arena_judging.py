@@ -9,7 +9,7 @@ from arena_kit import page_content, task
 
 from jitrl.errors import JitrlError, WorldError
 from jitrl.worlds.browser.arena.evaluators import load
-from jitrl.worlds.browser.arena.verdict import Referee
+from jitrl.worlds.browser.arena.judging import Judge
 
 
 def said(text, role="assistant"):
@@ -56,13 +56,13 @@ def test_both_benchmarks_evaluators_leave_the_agents_page_alone(page, reddit, ki
     reddit.pages |= {"/mine": "<p>mine</p>", "/about": "<p>us</p>"}
     last = ("last", "no locator" if broken else "", "mine")
     targets = page_content((f"{reddit.address}/about", "", "us"), last)
-    referee = Referee(partial(load, kind, {}, {}, sleep=lambda _: None), lambda: None)
+    judge = Judge(partial(load, kind, {}, {}, sleep=lambda _: None), lambda: None)
     page.goto(reddit.address + "/mine")
     if broken:
         with pytest.raises(WorldError, match="Unknown locator"):
-            referee.verdict(task(0, eval=targets), page, None)
+            judge.verdict(task(0, eval=targets), page, None)
     else:
-        assert referee.verdict(task(0, eval=targets), page, None) == 1
+        assert judge.verdict(task(0, eval=targets), page, None) == 1
     assert page.url == reddit.address + "/mine" and page.context.pages == [page]
     assert reddit.visited[-1] == "/about"
 
@@ -70,12 +70,12 @@ def test_both_benchmarks_evaluators_leave_the_agents_page_alone(page, reddit, ki
 def test_lites_page_content_may_need_a_grader(page, reddit):
     wanted = page_content(("last", "document.title", {"fuzzy_match": ["the start"]}))
     graders = [None]
-    referee = Referee(partial(load, "webarena-lite", {}, {}), lambda: graders[0])
+    judge = Judge(partial(load, "webarena-lite", {}, {}), lambda: graders[0])
     page.goto(reddit.address)
     with pytest.raises(WorldError, match="needs a grader"):
-        referee.verdict(task(0, eval=wanted), page, None)
+        judge.verdict(task(0, eval=wanted), page, None)
     graders[0] = lambda messages: "correct" if "reddit" in messages[-1]["content"] else "incorrect"
-    assert referee.verdict(task(0, eval=wanted), page, None) == 1
+    assert judge.verdict(task(0, eval=wanted), page, None) == 1
 
 
 @pytest.mark.parametrize("end", ["/f/books/12", "/f/books/12/a-title"])

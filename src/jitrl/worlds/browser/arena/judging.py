@@ -20,7 +20,7 @@ from jitrl.worlds.browser.arena.evaluators import Evaluators
 from jitrl.worlds.browser.arena.expressions import PREFIX, parse
 from jitrl.worlds.browser.arena.task_files import Config
 
-__all__ = ["Referee", "answer_in"]
+__all__ = ["Judge", "answer_in"]
 
 
 def answer_in(messages: Sequence[Mapping[str, Any]]) -> str | None:
@@ -34,7 +34,7 @@ def answer_in(messages: Sequence[Mapping[str, Any]]) -> str | None:
     return str(last["message"]) if last["role"] == "assistant" else None
 
 
-class Referee:
+class Judge:
     """Asks evaluators for the verdict on a task.
 
     grader  returns who grades; None: where the score depends on a grader there is no verdict
