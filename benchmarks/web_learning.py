@@ -20,8 +20,8 @@ from statistics import fmean
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import MEMORY, Run
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.statistics import interval
-from jitrl.bench.workers import Job, play_all
 from jitrl.cli import app
 
 MINIWOB = (

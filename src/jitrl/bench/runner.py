@@ -41,6 +41,8 @@ from jitrl.records import Decision, Episode, Observation
 from jitrl.worlds import World
 
 _UNKNOWN = "ended early: the run was killed before it kept why"
+OpenWorld = Callable[[Configuration], World]
+"""Opens the world of a run, as `open_world` does."""
 Gate = Callable[[int], None]
 """Called with the number of a pass before its first attempt; returns when it may begin."""
 

@@ -8,6 +8,7 @@ import pytest
 from pocket_kit import SIGN_IN, Judge, play, sign_in
 from pocket_solutions import IMPOSSIBLE, SOLUTIONS
 
+from jitrl.worlds.pocket.accounts import FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import tasks
 
@@ -26,7 +27,7 @@ def pages(web: Pocket, browser: Any) -> dict[str, Any]:
     for site, address in web.addresses.items():
         opened[site] = browser.new_context().new_page()
         if site != "wikipedia":
-            sign_in(opened[site], address, web.accounts[site], SIGN_IN[site])
+            sign_in(opened[site], address + FORMS[site], web.accounts[site], SIGN_IN[site])
     return opened
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from jitrl.checks import boolean, count, finite
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
-from jitrl.worlds import Defaults, Task
+from jitrl.worlds import Defaults, Grader, Task
 from jitrl.worlds.browser import chromium
 from jitrl.worlds.browser.address import normalised, on_site, outside
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, Grader
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
