@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One finished episode.
+    """One finished episode, or an attempt that never began.
 
     number, id       which one; the id is that of the stored episode
     score            the world's score at the end; start_score the one it began with
@@ -41,6 +41,8 @@ class Played:
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
     reason           what went wrong at its end, where something did
+    unbegun          an attempt at a task that was over before its first step, through no fault of
+                     the agent's: no result, but to be made again
     """
 
     number: int
@@ -57,6 +59,7 @@ class Played:
     unscored: int = 0
     task: str = ""
     reason: str = ""
+    unbegun: bool = False
 
     @property
     def success(self) -> bool:
@@ -126,7 +129,8 @@ async def play(
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
     generator of (learner's seed, number, "proposals"). An exception stores nothing; but where a
     model gives no usable reply in an attempt at a task, the attempt ends there, which is its
-    failure, and is stored with that reason.
+    failure, and is stored with that reason. An attempt that the suite cuts off at its reset never
+    began: nothing is stored of it.
     """
     count("steps", steps, least=1)
     count("number", number)
@@ -136,7 +140,7 @@ async def play(
     kl, changed, abstained, stopped, wrong = 0.0, 0, 0, False, ""
     rng = generator(learner.seed, number, "proposals")
     attempt, observation = _begin(world, integer(learner.seed, number, "world"), task, steps)
-    label = attempt or world.name
+    label, unbegun = attempt or world.name, bool(attempt) and observation.truncated
     start_score = observation.score
     listener.began(observation)
     with spent.on("learner"):
@@ -144,7 +148,7 @@ async def play(
     turns: list[Turn] = []
     scores: tuple[float | None, ...] | None = None
     try:
-        while len(turns) < steps and observation.actions and not observation.terminated:
+        while len(turns) < steps and observation.actions and not _over(observation):
             if stopped := not may_go_on():
                 break
             situation = Situation(label, number, len(turns), observation, tuple(turns))
@@ -168,8 +172,6 @@ async def play(
             changed += decision.changed
             abstained += decision.abstained
             listener.stepped(len(turns) - 1, decision, observation)
-            if observation.truncated:
-                break
         if judge is not None and turns:
             with spent.on("model"):
                 end = Situation(label, number, len(turns), observation, tuple(turns))
@@ -205,6 +207,7 @@ async def play(
         unscored=sum(score is None for score in scores or ()),
         task=attempt,
         reason=wrong or observation.reason,
+        unbegun=unbegun,
     )
 
 
@@ -216,6 +219,10 @@ def _begin(world: World, seed: int, task: str | None, steps: int) -> tuple[str, 
     if task is not None:
         raise InvalidValue("task", task, f"has no meaning for {world.name}: it has no tasks")
     return "", world.reset(seed)
+
+
+def _over(observation: Observation) -> bool:
+    return observation.terminated or observation.truncated
 
 
 async def _decide(
