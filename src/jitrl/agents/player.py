@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One finished episode.
+    """One finished episode, or an attempt that never began.
 
     number, id       which one; the id is that of the stored episode
     score            the world's score at the end; start_score the one it began with
@@ -41,6 +41,8 @@ class Played:
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
     reason           what went wrong at its end, where something did
+    unbegun          an attempt at a task that was over before its first step, through no fault of
+                     the agent's: no result, but to be made again
     """
 
     number: int
@@ -57,6 +59,7 @@ class Played:
     unscored: int = 0
     task: str = ""
     reason: str = ""
+    unbegun: bool = False
 
     @property
     def success(self) -> bool:
@@ -126,7 +129,8 @@ async def play(
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
     generator of (learner's seed, number, "proposals"). An exception stores nothing; but where a
     model gives no usable reply in an attempt at a task, the attempt ends there, which is its
-    failure, and is stored with that reason.
+    failure, and is stored with that reason. An attempt that the suite cuts off at its reset never
+    began: nothing is stored of it.
     """
     count("steps", steps, least=1)
     count("number", number)
@@ -283,6 +287,7 @@ class _Live:
             unscored=sum(score is None for score in self.scores),
             task=self._attempt,
             reason=self._wrong or self._observation.reason,
+            unbegun=bool(self._attempt) and not self.turns and self._observation.truncated,
         )
 
 

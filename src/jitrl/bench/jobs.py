@@ -73,7 +73,8 @@ def _hear(
             f"a worker process died in {str(job.path)!r}: start again to continue"
         ) from error
     if isinstance(message, Played):
-        on_episode(job, message)
+        if not message.unbegun:
+            on_episode(job, message)
     elif isinstance(message, str):
         raise RunError(message)
     elif waiting:

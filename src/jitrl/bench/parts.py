@@ -34,8 +34,8 @@ class _Part:
     """A part of a run, as it stands.
 
     name      of the run, which its parts share
-    known     finished episodes when it was started
-    left      episodes that it had left then, in order
+    known     numbers of the episodes that were finished when it was started
+    left      of those that it had left then, in order
     at        the pass that it is in, or waits for
     waiting   it waits for that pass to begin
     finished  it has played all that it should
@@ -46,7 +46,7 @@ class _Part:
     path: Path
     access: Access
     name: str
-    known: int
+    known: frozenset[int]
     left: list[int]
     at: int
     waiting: bool = False
@@ -97,9 +97,10 @@ def _part(
     """Return a part as it stands in its folder."""
     folder, workers = part_folder(path, number), configuration.workers
     ours = replace(configuration, part=number)
-    known = len(read(folder).episodes) if (folder / MANIFEST).exists() else 0
+    held = read(folder).episodes if (folder / MANIFEST).exists() else []
+    known = frozenset(played.number for played in held)
     wanted = plan(ours, whole.tasks)
-    left = wanted.wanted()[known:]
+    left = [number for number in wanted.wanted() if number not in known]
     at = wanted.place(left[0])[1] if left else -1
     share = access.of_part(number, workers)
     return _Part(ours, folder, share, whole.run, known, left, at, finished=not left)

@@ -77,16 +77,17 @@ def _end_with_parent() -> None:
 
 
 class Teller(Listener):
-    """Tells the parent process of every finished episode but the first `known` ones."""
+    """Tells the parent process of what is played, and of finished episodes that are not `known`."""
 
-    def __init__(self, pipe: Connection, known: int = 0) -> None:
+    def __init__(self, pipe: Connection, known: frozenset[int] = frozenset()) -> None:
         self._pipe = pipe
         self._known = known
 
     def begun(self, finished: list[Played], episodes: int) -> None:
         """Tell of those of an earlier start."""
-        for played in finished[self._known : episodes]:
-            self._pipe.send(played)
+        for played in finished[:episodes]:
+            if played.number not in self._known:
+                self._pipe.send(played)
 
     def played(self, played: Played) -> None:
         """Tell of one."""

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
-from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, Order, parse_overrides
-from jitrl.bench.folder import CALLS, MANIFEST, Run, read
+from jitrl.bench.folder import MANIFEST, Run, read
 from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.language import Access, called, expected
 from jitrl.bench.parts import play_parts
 from jitrl.bench.plan import EPISODES, plan, tasks_of
-from jitrl.bench.rejudge import judge_run, unscored
+from jitrl.bench.rejudge import judge_run
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
-from jitrl.bench.statistics import groups
-from jitrl.bench.tables import Table
-from jitrl.bench.usage import usage_rows
 from jitrl.cli import options
 from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import clean, console, facts, failure, said, show_table, table, tell
+from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unscored
+from jitrl.cli.screen import clean, console, failure, said, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
 from jitrl.worlds import World, defaults
 
-_SHORT = 20  # rows of a table that is printed beside the main one
 # the first game, not a chosen one
 DEMO_WORLD = "textworld:1"
 
@@ -123,8 +118,11 @@ def run(
     again = [*configuration.command(path), *reached.words(), "--resume"]
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
+    left = tell_unbegun(finished)
     if configuration.judge_model is not None and agent != "static":
-        _tell_unscored(finished)
+        left = tell_unscored(finished) or left
+    if left:
+        raise typer.Exit(1)
 
 
 def _play(configuration: Configuration, path: Path, access: Access, resume: bool) -> Run:
@@ -144,7 +142,7 @@ def _play(configuration: Configuration, path: Path, access: Access, resume: bool
             finished = (play_parts if many else play_run)(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
-        _finish(screen, finished)
+        finish(screen, finished)
     return finished
 
 
@@ -164,14 +162,6 @@ def _as_long(
         if episodes is None:
             configuration = configuration.extended(held.episodes)
     return configuration
-
-
-def _tell_unscored(run: Run) -> None:
-    """Tell of episodes that no judge has scored, and exit."""
-    if without := unscored(run):
-        command = shlex.join(["jitrl", "judge", str(run.path)])
-        tell(f"jitrl: episodes stored as unscored: {without}; score them with: {command}")
-        raise typer.Exit(1)
 
 
 def judge(
@@ -244,49 +234,6 @@ def demo(
         raise typer.Exit(130) from None
     screen.print(f"played in {time.monotonic() - started:.0f} s")
     show_report(screen, runs, out)
-
-
-def show_report(screen: Console, runs: list[Run], out: Path) -> None:
-    """Print the tables of a report and write its files; raises MissingExtra where it cannot."""
-    among = groups(runs)
-    files = report.write(runs, out)
-    first, more, note = report.results(among)
-    screen.print()
-    for part in first:
-        show_table(screen, part.columns, part.rows)
-        screen.print()
-    _show_more(screen, more)
-    screen.print(note, style="dim")
-    screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
-
-
-def _show_more(screen: Console, more: Sequence[tuple[str, Table]]) -> None:
-    """Print the tables that are short enough; the others are in the files."""
-    for _, part in more:
-        if len(part.rows) <= _SHORT:
-            show_table(screen, part.columns, part.rows)
-            screen.print()
-
-
-def _finish(screen: Console, finished: Run) -> None:
-    """Print the table of one run, and draw its curve if that is possible."""
-    among = groups([finished])
-    (part,) = report.each(among)
-    screen.print(facts(zip(part.columns, part.rows[0], strict=True)))
-    if finished.manifest.tasks:
-        screen.print()
-        _, more, note = report.results(among)
-        _show_more(screen, more)
-        screen.print(note, style="dim")
-    if any((one.path / CALLS).exists() for one in finished.folders):
-        screen.print()
-        columns, rows = usage_rows(finished)
-        screen.print(table(columns, rows))
-    try:
-        report.write([finished], finished.path)
-        screen.print(f"wrote {finished.path / 'report.html'} and curve.png", soft_wrap=True)
-    except MissingExtra as error:
-        screen.print(f"no picture: {error}", soft_wrap=True)
 
 
 @contextmanager

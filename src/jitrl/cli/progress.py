@@ -45,6 +45,7 @@ class _Tally(Listener):
         self.scores: list[float] = []
         self.kl = 0.0
         self.episodes = 0
+        self.unbegun = 0
 
     def begun(self, finished: list[Played], episodes: int) -> None:
         self.episodes = episodes
@@ -58,13 +59,16 @@ class _Tally(Listener):
 
     def _add(self, played: Played) -> None:
         self._last = played
+        if played.unbegun:
+            self.unbegun += 1
+            return
         self.scores.append(played.score)
         self.kl += played.kl
 
     @property
     def status(self) -> str:
         """Say how the run stands, in one line."""
-        if not self.scores:
+        if self._last is None:
             return "first episode under way"
         spent = f"KL spent {self.kl:.2f} nats   " if self._wide else ""
         return f"{self._how}   {spent}ETA {self._left}"
@@ -78,18 +82,20 @@ class _Tally(Listener):
             return f"score {self.scores[-1]:g}   mean {mean:.2f}"
         attempt = self._plan.place(played.number)[1]
         went = "success" if played.success else "failure"
+        went = "never began" if played.unbegun else went
         why = f" ({clean(played.reason[:60]).plain})" if played.reason and self._wide else ""
-        rate = sum(score >= 1 for score in self.scores) / len(self.scores)
-        return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate:.1%}"
+        rate = "?"
+        if self.scores:
+            rate = f"{sum(score >= 1 for score in self.scores) / len(self.scores):.1%}"
+        return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate}"
 
     @property
     def _left(self) -> str:
-        done = len(self.scores) - self._before
+        tried = len(self.scores) + self.unbegun
+        done = tried - self._before
         if done == 0:
             return "?"
-        return _duration(
-            (self._clock() - self._started) / done * max(self.episodes - len(self.scores), 0)
-        )
+        return _duration((self._clock() - self._started) / done * max(self.episodes - tried, 0))
 
 
 class _Lines(_Tally):
@@ -130,7 +136,8 @@ class _Bar(_Tally):
 
     def played(self, played: Played) -> None:
         super().played(played)
-        self._progress.update(self._task, advance=1, status=self.status, step="")
+        advance = 0 if played.unbegun else 1
+        self._progress.update(self._task, advance=advance, status=self.status, step="")
 
 
 @contextmanager

@@ -86,6 +86,9 @@ class Suite(World, Protocol):
 
         limit  >= 1: at most so many steps will be taken; the last one is `truncated` unless it
                ends the world, and its reward includes the verdict on where the agent got to
+
+        An attempt that cannot begin is `truncated` here, with a `reason`: it is no result, and is
+        made again when the run is continued.
         """
 
 
