@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from shutil import copyfile
 from statistics import fmean
@@ -85,20 +86,40 @@ def pocket(seeds: int, workers: int, out: Path) -> None:
 
 
 def print_transfer(runs: Sequence[Run]) -> None:
-    """Print success at tasks that were never seen: the repetitions of a seed are one number."""
-    means: dict[str, list[float]] = {}
-    for agent in ("jitrl", "static"):
-        mine = [run for run in runs if run.configuration.agent == agent]
-        scores = [[float(p.success) for p in run.episodes] for run in mine]
-        once = [fmean(one) for one in scores]
-        means[agent] = [fmean(once[i : i + REPEATS]) for i in range(0, len(once), REPEATS)]
-    pairs = zip(means["jitrl"], means["static"], strict=True)
-    rows = means | {"difference": [a - b for a, b in pairs]}
+    """Print success at tasks that were never seen: the repetitions of a seed are one number.
+
+    Of the attempts that began with memory and without: a site that is down takes neither side.
+    """
+    ours, theirs = (
+        [{played.task: played.success for played in run.episodes} for run in runs if of(run)]
+        for of in (_learns, lambda run: not _learns(run))
+    )
+    pairs = [
+        [(with_[task], without[task]) for task in with_.keys() & without.keys()]
+        for with_, without in zip(ours, theirs, strict=True)
+    ]
+    by_seed = [chain(*pairs[i : i + REPEATS]) for i in range(0, len(pairs), REPEATS)]
+    means = [tuple(map(fmean, zip(*both, strict=True))) for both in map(list, by_seed) if both]
+    rows = {
+        "jitrl": [with_ for with_, _ in means],
+        "static": [without for _, without in means],
+        "difference": [with_ - without for with_, without in means],
+    }
     print("success in the first attempt at tasks never seen, mean and 95 % interval over seeds")
     for name, values in rows.items():
-        found = interval(values)
-        each = ", ".join(f"{value:.3f}" for value in values)
-        print(f"{name:12}{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]  by seed: {each}")
+        if values:
+            found = interval(values)
+            each = ", ".join(f"{value:.3f}" for value in values)
+            print(f"{name:12}{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]  by seed: {each}")
+    if unbegun := [played.task for run in runs for played in run.unbegun]:
+        print(
+            f"attempts that never began, left out on both sides: {len(unbegun)}, at "
+            f"{', '.join(sorted(set(unbegun)))}; start again to try them again"
+        )
+
+
+def _learns(run: Run) -> bool:
+    return run.configuration.agent == "jitrl"
 
 
 def _first_attempts(seed: int, out: Path) -> list[Job]:
