@@ -17,10 +17,10 @@ from jitrl.bench import report, suites
 from jitrl.bench.codec import episode_line
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run, read
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.parts import play_parts
 from jitrl.bench.runner import Listener, open_world, run
 from jitrl.bench.statistics import groups
-from jitrl.bench.workers import Job, play_all
 from jitrl.cli import main
 from jitrl.errors import BadRun
 from jitrl.memory import SqliteMemory
