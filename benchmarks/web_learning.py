@@ -7,7 +7,9 @@ miniwob   ten tasks of MiniWoB++, each attempted in a row with ever new paramete
 pocket    two tasks of each of eight templates of the pocket web, in passes; then another task of
           each, never seen before: one attempt, five times, with what was learned and without
 
-Run folders are kept under --out; a run that was cut short is continued. Ends with the reports.
+Run folders are kept under --out; a run that was cut short is continued. Ends with the reports;
+outcomes.csv beside them says of each attempt at a task whether it succeeded (1), failed (0), or did
+not finish (-).
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from itertools import chain
+from math import isnan
 from pathlib import Path
 from shutil import copyfile
 from statistics import fmean
 
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import MEMORY, Run
+from jitrl.bench.folder import MEMORY, Run, read
 from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.statistics import interval
+from jitrl.bench.suites import outcomes
 from jitrl.cli import app
 
 MINIWOB = (
@@ -63,8 +67,15 @@ def arms(world: str, seeds: int, out: Path, **given: object) -> list[Job]:
 
 
 def report(jobs: Sequence[Job], out: Path) -> None:
-    """Print and write the report of some runs."""
+    """Print and write the report of some runs, and what came of every attempt."""
     app(["report", *(str(job.path) for job in jobs), "--out", str(out)], standalone_mode=False)
+    lines = ["agent,seed,task,outcomes"]
+    for run in (read(job.path) for job in jobs):
+        for task, found in zip(run.manifest.tasks, outcomes(run), strict=True):
+            signs = "".join("-" if isnan(one) else str(int(one)) for one in found)
+            what = run.configuration
+            lines.append(f"{what.agent},{what.seed},{task.name},{signs}")
+    (out / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def miniwob(seeds: int, workers: int, out: Path) -> None:
