@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping, Sequence
 from http.cookiejar import CookieJar
 from urllib.error import HTTPError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPCookieProcessor, ProxyHandler, build_opener
 
 PATIENCE = 30
+Form = Mapping[str, str] | Sequence[tuple[str, str]]
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
@@ -23,7 +25,7 @@ class Visitor:
         self.cookies = CookieJar() if cookies is None else cookies
         self._opener = build_opener(ProxyHandler({}), HTTPCookieProcessor(self.cookies))
 
-    def get(self, path: str, form: dict[str, str] | None = None) -> str:
+    def get(self, path: str, form: Form | None = None) -> str:
         """Return the text of a page; `url` and `status` say what answered."""
         data = None if form is None else urlencode(form).encode()
         try:

@@ -76,8 +76,25 @@ PAGES = {
         </script>""",
     ),
     "/upload": ("Upload", "<input type=file aria-label=File>"),
-    "/slow": ("Slow", "<h1>Slow</h1>"),
+    "/mugs": (
+        "Mugs",
+        """<table><tr><th>Red Mug</th><td><a href="/item/1">Edit</a></td></tr>
+        <tr><th>Blue Mug</th><td><a href="/item/2">Edit</a></td></tr></table>""",
+    ),
+    "/mugs/turned": (
+        "Mugs",
+        """<table><tr><th>Blue Mug</th><td><a href="/item/2">Edit</a></td></tr>
+        <tr><th>Green Mug</th><td><a href="/item/3">Edit</a></td></tr></table>""",
+    ),
+    "/late": (
+        "Late",
+        """<a href="/slow">Slow</a> <a href="/slow?half">In halves</a>
+        <form action="/slow"><input name=word aria-label=Word></form>""",
+    ),
+    "/slow": ("Slow", "<h1>Here at last</h1>"),
 }
+LATE = 1.5
+"""Seconds that /slow takes: before it answers or, with ?half, between its halves."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,11 +107,16 @@ class _Handler(BaseHTTPRequestHandler):
             title, body = PAGES.get(path, ("Item", "<h1>Item</h1>"))
             port = self.server.server_address[1]
             text = _PAGE.format(title=title, body=body.format(port=port))
-            self._send(text.encode(), "text/html; charset=utf-8")
+            self._send(text.encode(), "text/html; charset=utf-8", late=path == "/slow")
         else:
             self.send_error(404)
 
-    def _send(self, content: bytes, kind: str, disposition: str = "") -> None:
+    def _send(
+        self, content: bytes, kind: str, disposition: str = "", *, late: bool = False
+    ) -> None:
+        half = len(content) // 2 if self.path.endswith("?half") else 0
+        if late and not half:
+            threading.Event().wait(LATE)
         self.send_response(200)
         self.send_header("Content-Type", kind)
         if disposition:
@@ -102,7 +124,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         with suppress(ConnectionError):  # a page may be gone by now
-            self.wfile.write(content)
+            self.wfile.write(content[:half])
+            self.wfile.flush()
+            if late and half:
+                threading.Event().wait(LATE)
+            self.wfile.write(content[half:])
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

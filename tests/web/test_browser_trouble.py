@@ -63,6 +63,24 @@ def test_an_attempt_has_a_time_limit(server: ThreadingHTTPServer) -> None:
         world.close()
 
 
+@pytest.mark.parametrize(
+    "action",
+    ['click(link("Slow"))', 'click(link("In halves"))', 'press(textbox("Word"), "Enter")'],
+)
+def test_a_page_that_takes_long_is_waited_for_and_no_failure(
+    server: ThreadingHTTPServer, action: str
+) -> None:
+    world = open_world(server, "/late")
+    try:
+        world.reset(1)
+        shown = world.step(action)
+        assert shown.state["history"] == action
+        assert "Here at last" in shown.text
+        assert shown.reason == ""
+    finally:
+        world.close()
+
+
 @pytest.mark.parametrize("name", ["Alert", "Confirm"])
 def test_a_dialog_is_dismissed_and_recorded(world: BrowserWorld, name: str) -> None:
     world.reset(1)

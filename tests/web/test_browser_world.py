@@ -51,6 +51,26 @@ def test_what_a_model_writes_with_ids_is_the_same_action(world: BrowserWorld) ->
     assert "Changed" in after.text
 
 
+def test_of_elements_that_are_alike_the_one_that_was_meant_is_found_again(
+    server: ThreadingHTTPServer,
+) -> None:
+    world = open_world(server, "/mugs")
+    try:
+        shown = world.reset(1)
+        _, second = [line for line in shown.text.splitlines() if 'link "Edit"' in line]
+        bid = second.strip()[1:].partition("]")[0]
+        meant = world.step(f'click("{bid}")').state["history"]
+        assert meant == 'click(link("Edit", within=row(task("price of _ and type"))))'
+        shown = world.step('goto(site("site") + "/mugs/turned")')
+        assert 'click(link("Edit"))' not in shown.actions
+        assert "names no single element" in world.step('click(link("Edit"))').reason
+        world.step(meant)
+        items = ("/item/1", "/item/2", "/item/3")
+        assert [path for path in server.visited if path in items] == 2 * ["/item/2"]
+    finally:
+        world.close()
+
+
 def test_only_actions_that_changed_the_page_are_in_the_history(world: BrowserWorld) -> None:
     world.reset(1)
     world.step('click(button("Nothing"))')

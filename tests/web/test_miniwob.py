@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+from writing_kit import Writing
 
 from jitrl import Learner
 from jitrl.agents.player import Played, play
+from jitrl.bench.folder import read
 from jitrl.errors import InvalidValue, UnknownName
+from jitrl.memory import open as open_memory
+from jitrl.records import Observation
 from jitrl.scores.prior import Prior
 from jitrl.seeds import generator
 from jitrl.testing import check_world
 from jitrl.worlds import Suite, make
 from jitrl.worlds.browser.proposals import NOTHING
 from jitrl.worlds.browser.slots import Slots
+from jitrl.worlds.browser.world import BrowserWorld
 
 # one of each kind: buttons, links, tabs, lists, fields, dates, mails, searches, trees, tables ...
 TASKS = [
@@ -96,18 +108,41 @@ def test_there_are_more_than_a_hundred_tasks_and_an_unknown_one_is_named() -> No
         make("miniwob:click-nothing")
 
 
+INERT = "mouse_click(300, 200)"
+"""Beside every task there is a strip where a click does nothing."""
+UNSEEN = ("navigate-tree",)
+"""A change of the page there, an empty folder that opens, is no change of its text."""
+
+
+def looks(shown: Observation) -> list[str]:
+    """Return a page as a reader sees it: without the ids of its elements, and what is noted."""
+    lines = [line for line in shown.text.splitlines() if not line.startswith("Note: ")]
+    return [re.sub(r"\[\w+\] ", "", line) for line in lines]
+
+
+def done(shown: Observation) -> list[str]:
+    return shown.state["history"].splitlines()
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_opens_acts_and_scores(world: Suite, name: str) -> None:
-    shown = world.reset(7, f"miniwob:{name}", limit=3)
+    shown = world.reset(7, f"miniwob:{name}", limit=4)
     assert shown.state["task"].strip()
     assert shown.state["url"] == f"miniwob/{name}"
     rng = generator(7, 0, name)
     steps = 0
     assert name in FEW or shown.actions != (NOTHING,)
+    before, shown = shown, world.step(INERT)
+    assert done(shown) == ([] if looks(shown) == looks(before) else [INERT])
     while shown.actions:
-        shown = world.step(shown.actions[int(rng.integers(len(shown.actions)))])
+        before, action = shown, shown.actions[int(rng.integers(len(shown.actions)))]
+        shown = world.step(action)
         steps += 1
         assert shown.reward in (0.0, 1.0) and shown.score == shown.reward
+        # only what changed the page is part of the history
+        changed = done(shown) != done(before)
+        assert done(shown) == [*done(before), *([action] if changed else [])]
+        assert changed == (looks(shown) != looks(before)) or name in UNSEEN
     assert 1 <= steps <= 3
     assert shown.terminated or shown.truncated
 
@@ -142,6 +177,52 @@ def test_ten_episodes_are_remembered_and_move_decisions(world: Suite, name: str)
     values = {value for e in stored for value in Slots(e.steps[0].state["task"]).parameters}
     assert any("task(" in text for text in texts)
     assert not any(f'"{value}"' in text for text in texts for value in values)
+
+
+def test_the_step_that_wins_is_remembered_with_its_reward(world: Suite) -> None:
+    wrong, right = 'click(button("TWO"))', 'click(button(task("click button _ $")))'
+    with Learner(None, "web", seed=1) as learner:
+        for number, written in enumerate((wrong, 'click(button("ONE"))')):
+            source = Writing(written)
+            asyncio.run(
+                play(world, learner, source, steps=4, number=number, task="miniwob:click-test-2")
+            )
+        last = [episode.steps[-1] for episode in learner.memory.episodes()]
+    assert [(step.action, step.reward) for step in last] == [(wrong, 0.0), (right, 1.0)]
+
+
+def test_an_attempt_that_breaks_off_has_no_verdict_least_of_all_an_older_one(world: Suite) -> None:
+    assert isinstance(world, BrowserWorld)
+    world.reset(3, "miniwob:click-test-2")
+    assert world.step('click(button("ONE"))').score == 1.0
+    world.reset(4, "miniwob:click-test-2")
+    process = world._process
+    assert process is not None and process._browser is not None
+    os.kill(process._browser.process, signal.SIGKILL)
+    shown = world.step('click(button("ONE"))')
+    assert (shown.score, shown.reward, shown.truncated) == (0.0, 0.0, True)
+    assert shown.reason
+
+
+TWO = "miniwob:click-test,enter-text"
+
+
+def test_processes_that_share_a_memory_play_and_resume_real_tasks(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jitrl.cli", "run", TWO, "--steps", "2"]
+    command += ["--workers", "2", "--out", str(tmp_path / "run"), "--order", "passes"]
+    for attempts in ("1", "2"):
+        more = ["--attempts", attempts, *(["--resume"] if attempts == "2" else [])]
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, cwd=tmp_path, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+    run = read(tmp_path / "run")
+    assert sorted(p.task for p in run.episodes) == [
+        *2 * ["miniwob:click-test"],
+        *2 * ["miniwob:enter-text"],
+    ]
+    with closing(open_memory(tmp_path / "run" / "memory.db")) as memory:
+        assert len({episode.id for episode in memory.episodes()}) == 4
 
 
 class _One:

@@ -63,6 +63,37 @@ def test_reaching_the_goal_does_not_end_an_attempt(world):
         assert (shown.terminated, shown.truncated, shown.score) == (False, True, 1)
 
 
+def test_the_evaluator_visits_its_pages_at_the_end_and_once(world):
+    """302 of the 812 tasks name pages that are visited for the verdict."""
+    there = {f"/byteblaze/{name}": name for name in ("SimCache", "dots", "CacheEval")}
+    gone = dict.fromkeys(("/byteblaze/nvidia-patch", "/byteblaze/viewgrades-scraper"), "404")
+    with stands("gitlab") as sites:
+        gitlab = sites["gitlab"]
+        gitlab.pages |= {"/": "<a href='/mine'>Mine</a>", "/mine": "<a href='/'>Home</a>"}
+        gitlab.pages |= there | gone
+        suite = world(webarena, "398", sites)
+        suite.reset(1, limit=9)
+        begun = len(gitlab.visited)
+        for name, place in (("Mine", "gitlab/mine"), ("Home", "gitlab/"), ("Mine", "gitlab/mine")):
+            shown = suite.step(f'click(link("{name}"))')
+            assert shown.state["url"] == place and shown.score == 0
+        assert gitlab.visited[begun:] == ["/mine", "/", "/mine"]
+        shown = suite.step('send_msg_to_user("They are forked.")')
+        assert (shown.terminated, shown.score, shown.reason) == (True, 1.0, "")
+        assert shown.state["url"] == "gitlab/mine"
+        assert gitlab.visited[begun + 3 :] == [*there, *gone]
+
+
+def test_an_evaluator_that_fails_gives_no_success_and_the_next_attempt_begins(world):
+    with stands("shopping") as sites:  # it has no orders that could be asked for
+        suite = world(webarena, "436", sites)
+        for seed in (1, 2):
+            assert suite.reset(seed, limit=2).actions
+            shown = suite.step('send_msg_to_user("It is ordered.")')
+            assert (shown.terminated, shown.score) == (True, 0)
+            assert "the evaluator failed: " in shown.reason
+
+
 def test_leaving_the_sites_ends_an_attempt_without_success(world):
     with stands("gitlab") as sites:
         gitlab = sites["gitlab"]

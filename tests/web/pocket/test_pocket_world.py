@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pocket_player_kit import act, attempt
+from pocket_solutions import solution
 from process_kit import Process, all_end, children
+from writing_kit import Writing
 
+from jitrl import Learner
+from jitrl.agents.player import play
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import read
 from jitrl.bench.grading import graded
 from jitrl.bench.language import Access
 from jitrl.errors import BadReply, InvalidValue
-from jitrl.memory import open as open_memory
+from jitrl.models import Request
 from jitrl.models.ledger import Ledger
 from jitrl.models.scripted import ScriptedModel
 from jitrl.worlds import make
+from jitrl.worlds.pocket.tasks import tasks
 from jitrl.worlds.pocket.world import PocketWeb
 
 # how one product's price is found and told, as it is remembered
@@ -32,6 +39,8 @@ PRICE = (
     'click(link(task("the product _ $")))',
     'send_msg_to_user(beside(task("is the _ of the")))',
 )
+TASKS = tasks()
+FIRST = [next(group) for _, group in groupby(TASKS, key=lambda task: task["intent_template_id"])]
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +49,6 @@ def world() -> Iterator[PocketWeb]:
     assert isinstance(opened, PocketWeb)
     yield opened
     opened.close()
-
-
-def played(world: PocketWeb, number: int, actions: tuple[str, ...]) -> tuple[float, str]:
-    shown = world.reset(1, f"pocket-web:{number}", limit=len(actions))
-    for action in actions:
-        assert not shown.terminated, shown.reason
-        shown = world.step(action)
-        assert "not executed" not in shown.reason, shown.reason
-    return shown.score, shown.reason
 
 
 def test_there_are_tasks_of_many_templates_on_four_sites(world: PocketWeb) -> None:
@@ -60,32 +60,70 @@ def test_there_are_tasks_of_many_templates_on_four_sites(world: PocketWeb) -> No
         make("pocket-web:100000")
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 6])
-def test_what_solved_one_task_solves_the_others_of_its_template(
-    world: PocketWeb, number: int
+@pytest.mark.parametrize("task", FIRST, ids=lambda task: str(task["task_id"]))
+def test_a_task_of_each_template_is_done_in_the_world(
+    world: PocketWeb, task: dict[str, Any]
 ) -> None:
-    assert played(world, number, PRICE) == (1.0, "")
+    name, values = f"pocket-web:{task['task_id']}", task["instantiation_dict"]
+    shown = attempt(world, name, solution(task), values)
+    assert (shown.score, shown.reward, shown.terminated, shown.reason) == (1.0, 1.0, True, "")
 
 
-def test_a_wrong_answer_is_none(world: PocketWeb) -> None:
-    score, _ = played(world, 0, (*PRICE[:3], 'send_msg_to_user("nothing at all")'))
-    assert score == 0.0
+@pytest.mark.parametrize(
+    ("number", "other"),
+    [(26, {"order": "Name"}), (33, {"value": "01904 555124"})],
+    ids=["address", "page"],
+)
+def test_what_is_nearly_right_is_no_success(
+    world: PocketWeb, number: int, other: dict[str, str]
+) -> None:
+    task = TASKS[number]
+    values = task["instantiation_dict"] | other
+    shown = attempt(world, f"pocket-web:{number}", solution(task), values)
+    assert (shown.score, shown.terminated, shown.reason) == (0.0, True, "")
 
 
-def test_states_are_known_without_ports_and_ids(world: PocketWeb) -> None:
-    shown = world.reset(1, "pocket-web:0")
+def test_what_solved_one_task_solves_another_of_its_template(world: PocketWeb) -> None:
+    shown = world.reset(1, "pocket-web:6")
     assert shown.state["url"] == "shopping/"
     for action in PRICE[:2]:
-        shown = world.step(action)
+        shown = act(world, shown, action)
+    # known without ports and ids
     assert shown.state["url"] == "shopping/catalogsearch/result/?q"
     assert shown.state["history"] == "\n".join(PRICE[:2])
+    for action in PRICE[2:]:
+        shown = act(world, shown, action)
+    assert (shown.score, shown.reason) == (1.0, "")
 
 
-def test_every_attempt_finds_the_same_web(world: PocketWeb) -> None:
-    first = world.reset(1, "pocket-web:19").text
-    world.step('click(link("My Cart"))')
-    again = world.reset(1, "pocket-web:19").text
-    assert first == again
+def test_messages_are_known_by_what_they_say(world: PocketWeb) -> None:
+    """Each is judged by its words, and is another action to the memory."""
+    right, wrong = 'send_msg_to_user("$10.75")', 'send_msg_to_user("$10.76")'
+    attempts = [(*PRICE[:3], right), (wrong,), (right,)]
+    with Learner(None, "web", seed=1) as learner:
+        for number, written in enumerate(attempts):
+            asyncio.run(
+                play(world, learner, Writing(*written), steps=9, number=number, task="pocket-web:0")
+            )
+        last = [episode.steps[-1] for episode in learner.memory.episodes()]
+    assert [(step.action, step.reward) for step in last] == [
+        ('send_msg_to_user(beside(task("is the _ of the")))', 1.0),  # where it stood on the page
+        (wrong, 0.0),
+        (right, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "score"),
+    [
+        ('1) "Ratchet Screwdriver", $9; 2) Oak Chopping Board,\n3) Ash Handled Spade', 1.0),
+        ("1) Ratchet Screwdriver, 2) Oak Chopping Board", 0.0),
+    ],
+)
+def test_an_answer_in_parts_is_judged_whole(world: PocketWeb, answer: str, score: float) -> None:
+    shown = world.reset(1, "pocket-web:14")
+    shown = act(world, shown, f"send_msg_to_user({answer!r})")
+    assert (shown.score, shown.reason) == (score, "")
 
 
 @pytest.mark.parametrize(
@@ -104,72 +142,70 @@ def test_a_login_that_expires_is_recorded_and_made_again(
     assert "asked for" not in world.step(f'click(link("{link}"))').reason
 
 
-def test_a_grader_that_fails_is_no_verdict_and_the_next_attempt_begins(world: PocketWeb) -> None:
+def test_without_a_grader_nobody_is_asked_least_of_all_the_model_that_acts(
+    world: PocketWeb, tmp_path: Path
+) -> None:
+    acting = ScriptedModel(["the same"])
+    configuration = Configuration(
+        "pocket-web:7", preset="web", steps=1, model="any/kind", scores="labels"
+    )
+    access = Access(opener=lambda name, **_: acting)
+    with (
+        closing(Ledger(tmp_path / "calls.jsonl")) as ledger,
+        graded(world, configuration, access, ledger),
+    ):
+        shown = act(world, world.reset(1, "pocket-web:7"), 'send_msg_to_user("There is none.")')
+    assert (shown.score, shown.terminated) == (0.0, True)
+    assert "needs a grader" in shown.reason
+    assert acting.requests == []
+
+
+def test_a_grader_is_told_the_answer_and_one_that_fails_gives_no_verdict(tmp_path: Path) -> None:
     """Task 7 cannot be done: whoever says so in other words is judged by a language model."""
+    answer = 'There is "none", neither for $9\nnor: for more.'
 
-    def refuses(messages: object) -> str:
-        raise BadReply("the grader said nothing")
+    def replies(request: Request) -> str:
+        if len(model.requests) == 1:
+            raise BadReply("the grader said nothing")
+        return "the same"
 
-    asking = make("pocket-web:7")
-    assert isinstance(asking, PocketWeb)
-    assert asking.may_ask_grader
-    try:
-        asking.grader = refuses
-        asking.reset(1)
-        shown = asking.step('send_msg_to_user("There is no such product.")')
-        assert (shown.score, shown.terminated) == (0.0, True)
-        assert "the grader gave no grade: the grader said nothing" in shown.reason
-        assert asking.reset(2).actions
-        shown = asking.step('send_msg_to_user("N/A")')
-        assert (shown.score, shown.reason) == (1.0, "")  # so much is exact
-    finally:
-        asking.close()
-
-
-def test_without_a_grader_there_is_no_verdict_where_one_is_needed(world: PocketWeb) -> None:
-    score, reason = played(world, 7, ('send_msg_to_user("There is no such product.")',))
-    assert score == 0.0
-    assert "needs a grader" in reason
-
-
-def test_a_run_counts_what_its_grader_is_asked(tmp_path: Path) -> None:
+    model = ScriptedModel(replies)
     configuration = Configuration("pocket-web:7", preset="web", steps=1, grader="any/kind")
-    access = Access(opener=lambda name, **_: ScriptedModel(["the same"], name=name))
+    access = Access(opener=lambda name, **_: model)
     opened = make("pocket-web:7")
+    assert isinstance(opened, PocketWeb)
+    assert opened.may_ask_grader
     try:
         with (
             closing(Ledger(tmp_path / "calls.jsonl")) as ledger,
             graded(opened, configuration, access, ledger),
         ):
             opened.reset(1)
-            shown = opened.step('send_msg_to_user("There is no such product.")')
-        assert shown.score == 1.0
-        assert ledger.roles["grade"].usage.calls == 1
+            shown = opened.step(f"send_msg_to_user({answer!r})")
+            assert (shown.score, shown.terminated) == (0.0, True)
+            assert "the grader gave no grade: the grader said nothing" in shown.reason
+            assert opened.reset(2).actions
+            shown = opened.step(f"send_msg_to_user({answer!r})")
+            assert (shown.score, shown.reason) == (1.0, "")
+            opened.reset(3)
+            shown = opened.step('send_msg_to_user("N/A")')
+            assert (shown.score, shown.reason) == (1.0, "")  # so much is exact
+        assert ledger.roles["grade"].usage.calls == 2
     finally:
         opened.close()
-    other = make("miniwob:click-test")
-    elsewhere = replace(configuration, world="miniwob:click-test")
+    told = [request.messages[-1].content for request in model.requests]
+    assert len(told) == 2 and all(answer.lower() in text for text in told)
+
+
+def test_a_grader_has_no_meaning_where_none_is_asked() -> None:
+    world = make("miniwob:click-test")
+    configuration = Configuration(world.name, preset="web", steps=1, grader="any/kind")
     with (
         closing(Ledger(None)) as ledger,
         pytest.raises(InvalidValue, match="grader"),
-        graded(other, elsewhere, access, ledger),
+        graded(world, configuration, Access(), ledger),
     ):
         pass
-
-
-def test_processes_that_share_a_memory_play_and_resume_real_tasks(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "jitrl.cli", "run", "pocket-web:0,77", "--steps", "2"]
-    command += ["--workers", "2", "--out", str(tmp_path / "run"), "--order", "passes"]
-    for attempts in ("1", "2"):
-        more = ["--attempts", attempts, *(["--resume"] if attempts == "2" else [])]
-        done = subprocess.run(
-            [*command, *more], capture_output=True, text=True, cwd=tmp_path, timeout=200
-        )
-        assert done.returncode == 0, done.stderr
-    run = read(tmp_path / "run")
-    assert sorted(p.task for p in run.episodes) == 2 * ["pocket-web:0"] + 2 * ["pocket-web:77"]
-    with closing(open_memory(tmp_path / "run" / "memory.db")) as memory:
-        assert len({episode.id for episode in memory.episodes()}) == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
