@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.workers import Job, play_all
+from jitrl.bench.jobs import Job, play_all
 from jitrl.cli import app
 
 ARMS: dict[str, dict[str, object]] = {

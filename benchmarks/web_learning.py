@@ -7,21 +7,26 @@ miniwob   ten tasks of MiniWoB++, each attempted in a row with ever new paramete
 pocket    two tasks of each of eight templates of the pocket web, in passes; then another task of
           each, never seen before: one attempt, five times, with what was learned and without
 
-Run folders are kept under --out; a run that was cut short is continued. Ends with the reports.
+Run folders are kept under --out; a run that was cut short is continued. Ends with the reports;
+outcomes.csv beside them says of each attempt at a task whether it succeeded (1), failed (0), or did
+not finish (-).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import chain
+from math import isnan
 from pathlib import Path
 from shutil import copyfile
 from statistics import fmean
 
 from jitrl.bench.configuration import Configuration
-from jitrl.bench.folder import MEMORY, Run
+from jitrl.bench.folder import MEMORY, Run, read
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.statistics import interval
-from jitrl.bench.workers import Job, play_all
+from jitrl.bench.suites import outcomes
 from jitrl.cli import app
 
 MINIWOB = (
@@ -62,8 +67,15 @@ def arms(world: str, seeds: int, out: Path, **given: object) -> list[Job]:
 
 
 def report(jobs: Sequence[Job], out: Path) -> None:
-    """Print and write the report of some runs."""
+    """Print and write the report of some runs, and what came of every attempt."""
     app(["report", *(str(job.path) for job in jobs), "--out", str(out)], standalone_mode=False)
+    lines = ["agent,seed,task,outcomes"]
+    for run in (read(job.path) for job in jobs):
+        for task, found in zip(run.manifest.tasks, outcomes(run), strict=True):
+            signs = "".join("-" if isnan(one) else str(int(one)) for one in found)
+            what = run.configuration
+            lines.append(f"{what.agent},{what.seed},{task.name},{signs}")
+    (out / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def miniwob(seeds: int, workers: int, out: Path) -> None:
@@ -85,20 +97,40 @@ def pocket(seeds: int, workers: int, out: Path) -> None:
 
 
 def print_transfer(runs: Sequence[Run]) -> None:
-    """Print success at tasks that were never seen: the repetitions of a seed are one number."""
-    means: dict[str, list[float]] = {}
-    for agent in ("jitrl", "static"):
-        mine = [run for run in runs if run.configuration.agent == agent]
-        scores = [[float(p.success) for p in run.episodes] for run in mine]
-        once = [fmean(one) for one in scores]
-        means[agent] = [fmean(once[i : i + REPEATS]) for i in range(0, len(once), REPEATS)]
-    pairs = zip(means["jitrl"], means["static"], strict=True)
-    rows = means | {"difference": [a - b for a, b in pairs]}
+    """Print success at tasks that were never seen: the repetitions of a seed are one number.
+
+    Of the attempts that began with memory and without: a site that is down takes neither side.
+    """
+    ours, theirs = (
+        [{played.task: played.success for played in run.episodes} for run in runs if of(run)]
+        for of in (_learns, lambda run: not _learns(run))
+    )
+    pairs = [
+        [(with_[task], without[task]) for task in with_.keys() & without.keys()]
+        for with_, without in zip(ours, theirs, strict=True)
+    ]
+    by_seed = [chain(*pairs[i : i + REPEATS]) for i in range(0, len(pairs), REPEATS)]
+    means = [tuple(map(fmean, zip(*both, strict=True))) for both in map(list, by_seed) if both]
+    rows = {
+        "jitrl": [with_ for with_, _ in means],
+        "static": [without for _, without in means],
+        "difference": [with_ - without for with_, without in means],
+    }
     print("success in the first attempt at tasks never seen, mean and 95 % interval over seeds")
     for name, values in rows.items():
-        found = interval(values)
-        each = ", ".join(f"{value:.3f}" for value in values)
-        print(f"{name:12}{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]  by seed: {each}")
+        if values:
+            found = interval(values)
+            each = ", ".join(f"{value:.3f}" for value in values)
+            print(f"{name:12}{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]  by seed: {each}")
+    if unbegun := [played.task for run in runs for played in run.unbegun]:
+        print(
+            f"attempts that never began, left out on both sides: {len(unbegun)}, at "
+            f"{', '.join(sorted(set(unbegun)))}; start again to try them again"
+        )
+
+
+def _learns(run: Run) -> bool:
+    return run.configuration.agent == "jitrl"
 
 
 def _first_attempts(seed: int, out: Path) -> list[Job]:

@@ -32,9 +32,9 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-def sign_in(page: Any, address: str, account: Any, labels: tuple[str, str, str]) -> None:
-    """Sign in on a page: labels of name, password and button."""
-    page.goto(address + account.page)
+def sign_in(page: Any, form: str, account: Any, labels: tuple[str, str, str]) -> None:
+    """Sign in at the address of a form: labels of name, password and button."""
+    page.goto(form)
     page.get_by_label(labels[0], exact=True).fill(account.username)
     page.get_by_label(labels[1], exact=True).fill(account.password)
     with page.expect_navigation():

@@ -135,9 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def site() -> Iterator[ThreadingHTTPServer]:
-    """Yield a server on 127.0.0.1; `visited` lists the paths that were asked for."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def site(port: int = 0) -> Iterator[ThreadingHTTPServer]:
+    """Yield a server on 127.0.0.1; `visited` lists the paths that were asked for.
+
+    port  0: any that is free
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     server.visited = []  # type: ignore[attr-defined]
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -68,6 +68,27 @@ def test_an_attempt_is_shown_with_its_task_and_what_went_wrong() -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_attempt_that_never_began_is_shown_and_not_counted(terminal: bool) -> None:
+    console = screen(terminal)
+    wanted = plan(Configuration("w:x", attempts=2), (Task("w:0"), Task("w:1")))
+    unbegun = replace(played(0, 0.0), task="w:0", steps=0, unbegun=True, reason="the site is down")
+    with run_display(console, 7, wanted) as listener:
+        listener.begun([], 4)
+        listener.played(unbegun)
+        if not terminal:
+            assert "success so far ?" in shown(console)
+        listener.played(replace(unbegun, number=1))
+        listener.played(replace(played(2, 1.0), task="w:1"))
+        listener.played(replace(played(3, 1.0), task="w:1"))
+    text = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", shown(console))
+    if not terminal:
+        assert "w:0, attempt 1: never began (the site is down)" in text
+    assert "success so far 100.0%" in text
+    assert "ETA 0 s" in text
+    assert "episode 2/4" in text
+
+
 def test_a_table_that_does_not_fit_becomes_a_list() -> None:
     columns, rows = ("difference", "mean score"), [["jitrl - static", "0.1 [0.0, 0.2]"]] * 2
     for width, lines in ((80, 3), (29, 5)):

@@ -16,7 +16,7 @@ import jitrl
 ELSEWHERE = (
     "jitrl.worlds.pocket.sites.",
     "jitrl.worlds.browser.gym",
-    "jitrl.worlds.browser.arena.task",
+    "jitrl.worlds.browser.arena.gym_tasks",
 )
 
 

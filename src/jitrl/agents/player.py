@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One finished episode.
+    """One finished episode, or an attempt that never began.
 
     number, id       which one; the id is that of the stored episode
     score            the world's score at the end; start_score the one it began with
@@ -41,7 +41,8 @@ class Played:
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
     reason           what went wrong at its end, where something did
-    begun            the attempt could begin; where it could not, it says nothing about the agent
+    unbegun          an attempt at a task that was over before its first step, through no fault of
+                     the agent's: no result, but to be made again
     """
 
     number: int
@@ -58,7 +59,7 @@ class Played:
     unscored: int = 0
     task: str = ""
     reason: str = ""
-    begun: bool = True
+    unbegun: bool = False
 
     @property
     def success(self) -> bool:
@@ -128,87 +129,32 @@ async def play(
     The world is seeded by (learner's seed, number, "world"), what the source draws comes from a
     generator of (learner's seed, number, "proposals"). An exception stores nothing; but where a
     model gives no usable reply in an attempt at a task, the attempt ends there, which is its
-    failure, and is stored with that reason.
+    failure, and is stored with that reason. An attempt that the suite cuts off at its reset never
+    began: nothing is stored of it.
     """
     count("steps", steps, least=1)
     count("number", number)
+    spent, world_before = Spent(clock), dict(world.seconds)
     listener = listener or StepListener()
-    spent = Spent(clock)
-    world_before = dict(world.seconds)
-    kl, changed, abstained, stopped, wrong = 0.0, 0, 0, False, ""
-    rng = generator(learner.seed, number, "proposals")
-    attempt, observation = _begin(world, integer(learner.seed, number, "world"), task, steps)
-    label = attempt or world.name
-    start_score, begun = observation.score, not observation.truncated
-    listener.began(observation)
+    attempt, first = _begin(world, integer(learner.seed, number, "world"), task, steps)
+    listener.began(first)
     with spent.on("learner"):
-        episode = learner.episode(label, number=number, id=id)
-    turns: list[Turn] = []
-    scores: tuple[float | None, ...] | None = None
+        episode = learner.episode(attempt or world.name, number=number, id=id)
+    rng = generator(learner.seed, number, "proposals")
+    live = _Live(world, source, episode, rng, spent, attempt, number, first)
     try:
-        while len(turns) < steps and observation.actions and not observation.terminated:
-            if stopped := not may_go_on():
-                break
-            situation = Situation(label, number, len(turns), observation, tuple(turns))
-            await asyncio.sleep(0)  # here a run that never waits can be interrupted
-            try:
-                if summarise is not None:
-                    with spent.on("model"):
-                        situation = await summarise(situation)
-                decision = await _decide(situation, episode, source, rng, spent)
-            except BadReply as error:
-                if not attempt:
-                    raise
-                wrong = f"bad reply: {error}"
-                break
-            after = world.step(decision.action)
-            with spent.on("learner"):
-                episode.record(after.reward, after.terminated, after.state)
-            turns.append(Turn(observation, decision.action, after))
-            observation = after
-            kl += decision.kl
-            changed += decision.changed
-            abstained += decision.abstained
-            listener.stepped(len(turns) - 1, decision, observation)
-            if observation.truncated:
-                break
-        if judge is not None and turns:
-            with spent.on("model"):
-                end = Situation(label, number, len(turns), observation, tuple(turns))
-                scores = await _judged(judge, end) if may_go_on() else (None,) * len(turns)
-            episode.judged(scores, judge.provenance)
-            listener.judged(scores, judge.provenance)
+        await live.act(steps, summarise, may_go_on, listener)
+        if judge is not None and live.turns:
+            await live.assess(judge, may_go_on)
+            listener.judged(live.scores, judge.provenance)
     except BaseException:
         episode.abandon()
         raise
-    if stopped and attempt:
+    if live.stopped and attempt:
         episode.abandon()
     with spent.on("learner"):
         episode.close()
-    world_seconds = {key: world.seconds[key] - world_before.get(key, 0.0) for key in world.seconds}
-    return Played(
-        number=number,
-        id=episode.id,
-        score=observation.score,
-        start_score=start_score,
-        steps=len(turns),
-        terminated=observation.terminated,
-        kl=kl,
-        changed=changed,
-        abstained=abstained,
-        seconds={
-            "total": spent.total,
-            "world": world_seconds["total"],
-            "actions": world_seconds["actions"],
-            "learner": spent.seconds["learner"],
-            "model": spent.seconds["model"],
-        },
-        stopped=stopped,
-        unscored=sum(score is None for score in scores or ()),
-        task=attempt,
-        reason=wrong or observation.reason,
-        begun=begun,
-    )
+    return live.played(first.score, world_before)
 
 
 def _begin(world: World, seed: int, task: str | None, steps: int) -> tuple[str, Observation]:
@@ -221,29 +167,128 @@ def _begin(world: World, seed: int, task: str | None, steps: int) -> tuple[str, 
     return "", world.reset(seed)
 
 
-async def _decide(
-    situation: Situation,
-    episode: LiveEpisode,
-    source: ScoreSource | Sampler,
-    rng: np.random.Generator,
-    spent: Spent,
-) -> Decision:
-    """Return the decision: drawn by the learner from scores, or by a sampler from a modulation."""
-    state, actions = situation.observation.state, situation.observation.actions
-    if isinstance(source, Sampler):
+class _Live:
+    """An episode under way: what plays it, where it is, and what it has come to so far."""
+
+    def __init__(
+        self,
+        world: World,
+        source: ScoreSource | Sampler,
+        episode: LiveEpisode,
+        rng: np.random.Generator,
+        spent: Spent,
+        attempt: str,
+        number: int,
+        first: Observation,
+    ) -> None:
+        self._world, self._source, self._episode = world, source, episode
+        self._rng, self._spent = rng, spent
+        self._attempt, self._number = attempt, number
+        self._observation = first
+        self.turns: list[Turn] = []
+        self.scores: tuple[float | None, ...] = ()
+        self.stopped = False
+        self._kl, self._changed, self._abstained, self._wrong = 0.0, 0, 0, ""
+
+    @property
+    def _situation(self) -> Situation:
+        label = self._attempt or self._world.name
+        turns = tuple(self.turns)
+        return Situation(label, self._number, len(turns), self._observation, turns)
+
+    async def act(
+        self,
+        steps: int,
+        summarise: Summarise | None,
+        may_go_on: Callable[[], bool],
+        listener: StepListener,
+    ) -> None:
+        """Take steps until the episode is over, or is stopped, or a reply cannot be used."""
+        now = self._observation
+        while len(self.turns) < steps and now.actions and not now.terminated and not now.truncated:
+            if not may_go_on():
+                self.stopped = True
+                return
+            await asyncio.sleep(0)  # here a run that never waits can be interrupted
+            try:
+                decision = await self._decide(summarise)
+            except BadReply as error:
+                if not self._attempt:
+                    raise
+                self._wrong = f"bad reply: {error}"
+                return
+            now = self._take(decision)
+            listener.stepped(len(self.turns) - 1, decision, now)
+
+    async def _decide(self, summarise: Summarise | None) -> Decision:
+        """Return the decision: drawn by the learner from scores, or by a sampler."""
+        situation, spent, episode = self._situation, self._spent, self._episode
+        if summarise is not None:
+            with spent.on("model"):
+                situation = await summarise(situation)
+        state, actions = situation.observation.state, situation.observation.actions
+        if isinstance(self._source, Sampler):
+            with spent.on("learner"):
+                known = replace(situation, remembered=episode.remembered(state))
+                modulation = episode.modulation(state, {*actions, *executable(known)})
+            with spent.on("model"):
+                drawn = await self._source.sample(situation, modulation, self._rng)
+            with spent.on("learner"):
+                return episode.sampled(modulation, drawn)
         with spent.on("learner"):
-            known = replace(situation, remembered=episode.remembered(state))
-            modulation = episode.modulation(state, {*actions, *executable(known)})
+            situation = replace(situation, remembered=episode.remembered(state))
         with spent.on("model"):
-            drawn = await source.sample(situation, modulation, rng)
+            scores = await self._source.propose(situation, self._rng)
         with spent.on("learner"):
-            return episode.sampled(modulation, drawn)
-    with spent.on("learner"):
-        situation = replace(situation, remembered=episode.remembered(state))
-    with spent.on("model"):
-        scores = await source.propose(situation, rng)
-    with spent.on("learner"):
-        return episode.choose(state, scores)
+            return episode.choose(state, scores)
+
+    def _take(self, decision: Decision) -> Observation:
+        """Take the step that was decided; return what the world shows then."""
+        before, after = self._observation, self._world.step(decision.action)
+        with self._spent.on("learner"):
+            self._episode.record(after.reward, after.terminated, after.state)
+        self.turns.append(Turn(before, decision.action, after))
+        self._observation = after
+        self._kl += decision.kl
+        self._changed += decision.changed
+        self._abstained += decision.abstained
+        return after
+
+    async def assess(self, judge: Judge, may_go_on: Callable[[], bool]) -> None:
+        """Have the steps scored; none is where there is no budget for it, or the judge fails."""
+        with self._spent.on("model"):
+            if may_go_on():
+                self.scores = await _judged(judge, self._situation)
+            else:
+                self.scores = (None,) * len(self.turns)
+        self._episode.judged(self.scores, judge.provenance)
+
+    def played(self, start_score: float, world_before: Mapping[str, float]) -> Played:
+        """Return what the episode came to."""
+        world = {k: now - world_before.get(k, 0.0) for k, now in self._world.seconds.items()}
+        return Played(
+            number=self._number,
+            id=self._episode.id,
+            score=self._observation.score,
+            start_score=start_score,
+            steps=len(self.turns),
+            terminated=self._observation.terminated,
+            kl=self._kl,
+            changed=self._changed,
+            abstained=self._abstained,
+            seconds={
+                "total": self._spent.total,
+                "world": world["total"],
+                "actions": world["actions"],
+                "learner": self._spent.seconds["learner"],
+                "model": self._spent.seconds["model"],
+            },
+            stopped=self.stopped,
+            unscored=sum(score is None for score in self.scores),
+            task=self._attempt,
+            reason=self._wrong or self._observation.reason,
+            unbegun=bool(self._attempt) and not self.turns and self._observation.truncated,
+        )
 
 
 async def _judged(judge: Judge, end: Situation) -> tuple[float | None, ...]:

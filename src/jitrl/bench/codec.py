@@ -158,8 +158,11 @@ def read_step(line: str | bytes) -> LoggedStep:
 
 
 def episode_line(played: Played) -> str:
-    """Return the line of one finished episode."""
-    return dumps(plain(asdict(played)))
+    """Return the line of one finished episode, or of an attempt that never began."""
+    told = asdict(played)
+    if not played.unbegun:  # which is told where it is so
+        del told["unbegun"]
+    return dumps(plain(told))
 
 
 def read_episode(line: str | bytes) -> Played:
@@ -173,6 +176,8 @@ def read_episode(line: str | bytes) -> Played:
     for name in ("task", "reason"):
         if not isinstance(got.get(name, ""), str):
             raise TypeError(f"{name} is no text: {got[name]!r}")
+    if not isinstance(unbegun := got.get("unbegun", False), bool) or (unbegun and got["steps"]):
+        raise TypeError(f"unbegun does not fit {got['steps']} steps: {unbegun!r}")
     got["seconds"] = {name: number(spent) for name, spent in got["seconds"].items()}
     return Played(**got)
 

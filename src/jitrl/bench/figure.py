@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from jitrl.bench.statistics import Group, band, labels, smoothed
-from jitrl.bench.suites import bounds, by_attempt
+from jitrl.bench.suites import attempts, bounds, by_attempt
 from jitrl.errors import MissingExtra
 from jitrl.update import Floats
 
@@ -80,8 +80,10 @@ def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
         static = group.configuration.agent == "static"
         colour = _STATIC if static else next(colours)
         scores = _scores(group)
-        longest = max(longest, scores.shape[1])
-        counted = np.arange(1, scores.shape[1] + 1)
+        counted = np.arange(scores.shape[1]) + 1
+        if suite:
+            counted = np.array(attempts(group), dtype=int) + 1
+        longest = max([longest, *counted])
         over = window(scores.shape[1])
         curves = smoothed(scores, over)
         mean = curves.mean(axis=0)
@@ -90,14 +92,14 @@ def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
         ends = bounds(group, over) if suite else band(curves) if seeds > 1 else None
         if ends is not None:
             axes.fill_between(counted, *ends, color=colour, alpha=0.18, linewidth=0)
-            top = max(top, float(ends[1].max()))
+            top = max(top, float(ends[1].max(initial=0.0)))
         else:
             axes.plot(counted, scores[0], ".", color=colour, alpha=0.4, markersize=5)
-            top = max(top, float(scores.max()))
+            top = max(top, float(scores.max(initial=0.0)))
         marked = "o" if suite and len(counted) <= _MARKED else None
         axes.plot(counted, mean, "--" if static else "-", color=colour, lw=2, label=name)
         axes.plot(counted, mean, ls="", marker=marked, color=colour, markersize=5)
-        top = max(top, float(mean.max()))
+        top = max(top, float(mean.max(initial=0.0)))
     unit = "attempt" if suite else "episode"
     what = "success" if suite else "score"
     title = _wrapped(f"{world}: {what} by {unit}", 40 if narrow else 80)

@@ -2,7 +2,8 @@
 
     run.json        what is run, under which versions, by which command
     steps.jsonl     a line per step: enough to explain the decision afterwards
-    episodes.jsonl  a line per finished episode; an episode without one is not finished
+    episodes.jsonl  a line per finished episode, in the order of play; an episode without one is not
+                    finished, nor is an attempt whose last line says that it never began
     memory.db       what was learned, unless the run shares a memory or is static
     judged.jsonl    a line per episode that a judge scored
     calls.jsonl     a line per call of a model: what for, what it used, what it cost
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, zip_longest
@@ -128,27 +129,23 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as read back from its folder: finished episodes only, in order.
+    """A run as read back from its folder.
 
-    parts  the runs that it consists of, where several processes share its tasks out
+    episodes  that are finished, by number
+    parts     the runs that it consists of, where several processes share its tasks out
+    unbegun   attempts that never began, as they were tried last, by number: to be tried again
     """
 
     path: Path
     manifest: Manifest
     episodes: list[Played]
     parts: tuple[Run, ...] = ()
+    unbegun: tuple[Played, ...] = ()
 
     @property
     def configuration(self) -> Configuration:
         """What was played."""
         return self.manifest.configuration
-
-    @property
-    def left(self) -> list[int]:
-        """The episodes that are still to be played."""
-        if self.parts:
-            return [number for part in self.parts for number in part.left]
-        return self.manifest.plan.left(self.episodes)
 
     @property
     def memory(self) -> str:
@@ -164,8 +161,8 @@ class Run:
 class RunFolder:
     """A run folder held for writing, by this process alone.
 
-    finished    the finished episodes, in order
-    unfinished  the steps of the one episode after them that was cut short, if any
+    lines       of episodes and of attempts that never began, in the order of play
+    unfinished  the steps of the one episode that was cut short, if any
 
     `RunFolder(path, manifest)` begins a run there; with `resume` it continues the one that is
     there, if there is one. Raises BadRun where the folder holds something else than what is wanted,
@@ -177,7 +174,7 @@ class RunFolder:
         self, path: Path, manifest: Manifest, *, resume: bool = False, patience: float = 0.0
     ) -> None:
         self.path = path
-        self._logged: list[Played] = []
+        self.lines: list[Played] = []
         self.unfinished: list[LoggedStep] = []
         with ExitStack() as opened:
             self.manifest = opened.enter_context(claimed(path, manifest, resume, patience))
@@ -193,10 +190,10 @@ class RunFolder:
             self._steps.append(line)
 
     def add_episode(self, played: Played) -> None:
-        """Append the line of one episode, which finishes it."""
+        """Append the line of one episode, which finishes it unless it never began."""
         with writing(self.path):
             self._episodes.append(codec.episode_line(played))
-        self._logged.append(played)
+        self.lines.append(played)
 
     def add_judged(self, line: str) -> None:
         """Append the line of what a judge made of an episode; of several the last one holds."""
@@ -221,33 +218,38 @@ class RunFolder:
 
     @property
     def finished(self) -> list[Played]:
-        """The finished episodes, in order; of an attempt that was tried again, the last try."""
-        return _last_tries(self._logged)
+        """The finished episodes, by number."""
+        return [played for played in _latest(self.lines) if not played.unbegun]
 
     @property
-    def next(self) -> int:
-        """The number of the unfinished episode, or else of the one after the finished ones."""
-        if self.unfinished:
-            return self.unfinished[0].episode
-        return next(islice(self.manifest.plan.numbers(), len(self.finished), None))
+    def open(self) -> list[int]:
+        """The episodes that can be under way: attempts that never began, and the next new one."""
+        known = _latest(self.lines)
+        new = next(islice(self.manifest.plan.numbers(), len(known), None))
+        return [*(played.number for played in known if played.unbegun), new]
+
+    def left(self, plan: Plan) -> list[int]:
+        """Return the episodes of a plan that are not finished, in order."""
+        finished = {played.number for played in self.finished}
+        return [number for number in plan.wanted() if number not in finished]
 
     def _recover(self) -> None:
         """Read what is there, and cut away torn lines."""
         with writing(self.path):
-            self._logged, end = _finished(self.path, self.manifest)
+            self.lines, end = _lines(self.path, self.manifest)
             self._episodes.cut(end)
-            rest = list(_after_finished(self.path, self._logged))
+            rest = list(_after_finished(self.path, self.lines))
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
             if (self.path / JUDGED).exists():
                 end = max((end for end, _ in whole_lines(self.path / JUDGED)), default=0)
                 with closing(Lines(self.path / JUDGED)) as judged:
                     judged.cut(end)
-        steps = [_parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]]
-        places = [(step.episode, step.t) for step in steps]
-        may_be = {self.next} | {played.number for played in self.finished if not played.begun}
-        self.unfinished = steps
-        if places != [(self.next, t) for t in range(len(places))] or self.next not in may_be:
+        self.unfinished = [
+            _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
+        ]
+        places = [(step.episode, step.t) for step in self.unfinished]
+        if places and places not in [[(n, t) for t in range(len(places))] for n in self.open]:
             raise BadRun(f"{str(self.path / STEPS)!r} has steps out of order: restore it")
 
 
@@ -307,13 +309,20 @@ def read(path: Path) -> Run:
     parts: list[Run] = []
     with writing(path):
         if manifest.configuration.workers == 1 or manifest.configuration.part is not None:
-            return Run(path, manifest, _last_tries(_finished(path, manifest)[0]))
+            known = _latest(_lines(path, manifest)[0])
+            return Run(
+                path,
+                manifest,
+                [played for played in known if not played.unbegun],
+                unbegun=tuple(played for played in known if played.unbegun),
+            )
         for number in range(manifest.configuration.workers):
             if (part_folder(path, number) / MANIFEST).exists():
                 parts.append(read(part_folder(path, number)))
                 parts[-1].manifest.check_part_of(manifest, parts[-1].path)
-    episodes = sorted((one for part in parts for one in part.episodes), key=lambda e: e.number)
-    return Run(path, manifest, episodes, tuple(parts))
+    episodes = _latest(one for part in parts for one in part.episodes)
+    unbegun = _latest(one for part in parts for one in part.unbegun)
+    return Run(path, manifest, episodes, tuple(parts), tuple(unbegun))
 
 
 def find(run: Run, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], LoggedStep]:
@@ -383,28 +392,31 @@ def _same(name: str, held: object, wanted: object) -> None:
         )
 
 
-def _finished(path: Path, manifest: Manifest) -> tuple[list[Played], int]:
-    """Return the finished episodes as they are logged, and where the last one's line ends."""
-    logged: list[Played] = []
-    again: set[int] = set()
+def _lines(path: Path, manifest: Manifest) -> tuple[list[Played], int]:
+    """Return what the lines of episodes tell, in their order, and where the last one ends.
+
+    They come in the order of the plan, but for attempts that never began and were tried again.
+    """
+    lines: list[Played] = []
     end = 0
-    numbers = manifest.plan.numbers()
+    numbers, unbegun = manifest.plan.numbers(), set[int]()
     number = next(numbers)
     for line_end, line in whole_lines(path / EPISODES):
         played = _parsed(path / EPISODES, line, codec.read_episode)
         if played.number == number:
             number = next(numbers)
-        elif played.number not in again:
+        elif played.number not in unbegun:
             raise BadRun(f"{str(path / EPISODES)!r} lacks episode {number}: restore it")
-        again = again - {played.number} if played.begun else again | {played.number}
-        logged.append(played)
+        (unbegun.add if played.unbegun else unbegun.discard)(played.number)
+        lines.append(played)
         end = line_end
-    return logged, end
+    return lines, end
 
 
-def _last_tries(logged: list[Played]) -> list[Played]:
-    """Return the episodes in the order of their numbers' first lines."""
-    return list({played.number: played for played in logged}.values())
+def _latest(lines: Iterable[Played]) -> list[Played]:
+    """Return the last line of each episode, by number."""
+    latest = {played.number: played for played in lines}
+    return [latest[number] for number in sorted(latest)]
 
 
 def _after_finished(path: Path, finished: list[Played]) -> Iterator[tuple[int, bytes]]:

@@ -19,7 +19,7 @@ from jitrl.errors import InvalidValue
 from jitrl.models import Message, Model, Purpose, Request
 from jitrl.models.jsonreply import finished
 from jitrl.models.ledger import Ledger
-from jitrl.worlds import World
+from jitrl.worlds import Graded, World
 
 __all__ = ["graded", "grader_of"]
 
@@ -45,13 +45,13 @@ def graded(
     if served is None:
         yield
         return
-    if not getattr(world, "may_ask_grader", False):
+    if not (isinstance(world, Graded) and world.may_ask_grader):
         rule = f"has no meaning in {configuration.world}: no verdict there asks a model"
         raise InvalidValue("grader", configuration.grader, rule)
     with _loop() as waited_for:
         model = waited_for(_opened(served, access, ledger))
         try:
-            cast("Any", world).grader = lambda said: waited_for(_answer(model, said))
+            world.grader = lambda said: waited_for(_answer(model, said))
             yield
         finally:
             waited_for(model.close())

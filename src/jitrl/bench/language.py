@@ -57,7 +57,8 @@ class Access:
 
     budget  dollars and tokens allowed in all, earlier starts of the run included
     prices  of models
-    record  file that the calls are recorded to; the judge's beside it, where it is another model
+    record  file that the calls are recorded to; beside it those of a judge that is another model,
+            and of a grader
     replay  file that they are replayed from, without a network
     timeout seconds that a call may take; None: what its back end has
     retries attempts after a failed one; None: what its back end has

@@ -1,7 +1,8 @@
-"""One run in several processes of this machine: each plays a part of the tasks, all share a memory.
+"""One run in several worker processes: each plays a part of the tasks, all share a memory.
 
 A part is a run folder of its own, and is continued like any other. Where the order is by passes, no
-part begins a pass before all have finished the one before, and the sites are reset.
+part begins a pass before all have finished the one before, and the sites are reset. `jobs` plays
+several whole runs at once.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import MANIFEST, Manifest, Run, claimed, memory_of, part_folder, read
 from jitrl.bench.language import Access
 from jitrl.bench.plan import plan
-from jitrl.bench.runner import Listener, describe_run, open_world, run
-from jitrl.bench.workers import Opener, Teller, end, prepare, start
-from jitrl.errors import JitrlError, RunError
+from jitrl.bench.runner import Listener, OpenWorld, describe_run, open_world, run
+from jitrl.bench.workers import Teller, at_work, end, start
+from jitrl.errors import RunError
 from jitrl.memory import open as open_memory
 from jitrl.worlds import World
 
@@ -33,8 +34,8 @@ class _Part:
     """A part of a run, as it stands.
 
     name      of the run, which its parts share
-    known     finished episodes when it was started
-    left      episodes that it had left then, in order
+    known     numbers of the episodes that were finished when it was started
+    left      of those that it had left then, in order
     at        the pass that it is in, or waits for
     waiting   it waits for that pass to begin
     finished  it has played all that it should
@@ -45,7 +46,7 @@ class _Part:
     path: Path
     access: Access
     name: str
-    known: int
+    known: frozenset[int]
     left: list[int]
     at: int
     waiting: bool = False
@@ -62,7 +63,7 @@ def play_parts(
     listener: Listener | None = None,
     clock: Callable[[], float] = time.time,
     access: Access | None = None,
-    opener: Opener = open_world,
+    opener: OpenWorld = open_world,
 ) -> Run:
     """Play what is left of a run in the folder `path` in `workers` processes, and return it whole.
 
@@ -96,12 +97,13 @@ def _part(
     """Return a part as it stands in its folder."""
     folder, workers = part_folder(path, number), configuration.workers
     ours = replace(configuration, part=number)
-    finished = read(folder).episodes if (folder / MANIFEST).exists() else []
+    held = read(folder).episodes if (folder / MANIFEST).exists() else []
+    known = frozenset(played.number for played in held)
     wanted = plan(ours, whole.tasks)
-    left = wanted.left(finished)
+    left = [number for number in wanted.wanted() if number not in known]
     at = wanted.place(left[0])[1] if left else -1
     share = access.of_part(number, workers)
-    return _Part(ours, folder, share, whole.run, len(finished), left, at, finished=not left)
+    return _Part(ours, folder, share, whole.run, known, left, at, finished=not left)
 
 
 class _Conductor:
@@ -114,7 +116,7 @@ class _Conductor:
         self._configuration, self._listener = configuration, listener
         self._pipes: dict[Connection, _Part] = {}
 
-    def play(self, opener: Opener) -> None:
+    def play(self, opener: OpenWorld) -> None:
         """Play until every part has finished, failed, or waits for one that failed."""
         processes = []
         try:
@@ -181,15 +183,14 @@ def _complain(parts: list[_Part]) -> None:
         raise RunError(f"{told}: what is finished is kept, continue with --resume")
 
 
-def _work(pipe: Connection, part: _Part, opener: Opener) -> None:
+def _work(pipe: Connection, part: _Part, opener: OpenWorld) -> None:
     """Play a part, asking before each pass."""
-    prepare()
 
     def gate(number: int) -> None:
         pipe.send(number)
         pipe.recv()
 
-    try:
+    with at_work(pipe):
         world = opener(part.configuration)
         try:
             run(
@@ -206,7 +207,3 @@ def _work(pipe: Connection, part: _Part, opener: Opener) -> None:
         finally:
             world.close()
         pipe.send(None)
-    except JitrlError as error:
-        pipe.send(str(error))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent is gone

@@ -1,4 +1,8 @@
-"""The user's command that resets the sites before a pass: run once for each, whatever dies."""
+"""The user's command that resets the sites before a pass: run once for each, whatever dies.
+
+It is run again for a pass that is come back to, where attempts at it never began: what was played
+since then has left its traces.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ _KEPT = 4000  # characters of the output that are kept
 
 
 def reset(path: Path, command: str, number: int) -> None:
-    """Run the command before pass `number`, unless the folder `path` says that it has succeeded.
+    """Run the command before pass `number`, unless the folder `path` says that this was done last.
 
     Its words are as in a shell, but no shell reads them. Raises RunError where it fails, with the
     end of what it printed, which the folder keeps. A call that was killed is made again.
     """
-    if number in _done(path):
+    if number == _last(path):
         return
     begun = time.monotonic()
     code, output = _run(shlex.split(command))
@@ -57,15 +61,15 @@ def _run(words: list[str]) -> tuple[int, str]:
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-def _done(path: Path) -> set[int]:
-    """Return the passes before which the command has succeeded."""
-    found = set()
+def _last(path: Path) -> int | None:
+    """Return the pass before which the command has succeeded last."""
+    found = None
     with writing(path):
         for _, line in whole_lines(path / PASSES):
             try:
                 got = json.loads(line)
                 if got["exit"] == 0:
-                    found.add(int(got["pass"]))
+                    found = int(got["pass"])
             except (ValueError, KeyError, TypeError) as error:
                 raise BadRun(
                     f"{str(path / PASSES)!r} holds a damaged line ({error!r}): restore it"

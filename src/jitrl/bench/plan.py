@@ -6,11 +6,10 @@ of its own tasks under the same numbers, so that no number, id or random draw be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.errors import InvalidValue
 from jitrl.worlds import Suite, Task, World
@@ -56,21 +55,6 @@ class Plan:
     def wanted(self) -> list[int]:
         """Return the episodes that this part plays, in order."""
         return list(takewhile(lambda number: number < self.total, self.numbers()))
-
-    def left(self, finished: Sequence[Played]) -> list[int]:
-        """Return the episodes that this part has still to play, in order, after the finished ones.
-
-        First come the attempts that could not begin. Those of a pass that another pass has followed
-        are not tried again: the sites are no longer as they were.
-        """
-        last = max((self.place(played.number)[1] for played in finished), default=0)
-        strict = self.by_pass and len(self.tasks) > 1
-        again = [
-            played.number
-            for played in finished
-            if not played.begun and not (strict and self.place(played.number)[1] < last)
-        ]
-        return again + self.wanted()[len(finished) :]
 
 
 def plan(configuration: Configuration, tasks: tuple[Task, ...]) -> Plan:

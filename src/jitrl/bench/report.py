@@ -26,7 +26,7 @@ _CSV = (
     *("steps", "proposals", "seeds", "episodes"),
     *("mean", "mean_low", "mean_high", "last", "last_low", "last_high", "best"),
     *("difference", "difference_low", "difference_high"),
-    *("tasks", "attempts", "any", "any_low", "any_high"),
+    *("tasks", "attempts", "any", "any_low", "any_high", "unbegun"),
 )
 FILES = ("curve.png", "report.html", "report.md", "report.csv")
 ATTEMPTS = "attempts.csv"
@@ -218,9 +218,10 @@ def comma_separated(among: Sequence[Group]) -> str:
             found = suites.results(suites.of_group(group))
             numbers = (*_ends(found.average), *_ends(found.final), math.nan, *difference)
             rest: list[object] = [found.tasks, found.attempts, *map(_full, _ends(found.any))]
+            rest.append(sum(len(run.unbegun) for run in group.runs))
         else:
             numbers = (*_ends(group.mean()), *_ends(group.last()), group.best(), *difference)
-            rest = [""] * 5
+            rest = [""] * 6
         out.writerow(
             (
                 *(what.world, what.agent, what.preset, json.dumps(dict(what.overrides))),
@@ -250,7 +251,7 @@ def commands(runs: Sequence[Run]) -> list[str]:
     """Return the commands that play the runs again, and the one that reports on them."""
     played = []
     for run in runs:
-        wanted, count = run.configuration, len(run.episodes)
+        wanted, count = run.configuration, len(run.episodes) + len(run.unbegun)
         if not (run.manifest.tasks and count == run.manifest.plan.total):
             wanted = wanted.extended(count)
         played.append(shlex.join(wanted.command(run.path)))

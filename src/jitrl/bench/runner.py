@@ -41,6 +41,8 @@ from jitrl.records import Decision, Episode, Observation
 from jitrl.worlds import World
 
 _UNKNOWN = "ended early: the run was killed before it kept why"
+OpenWorld = Callable[[Configuration], World]
+"""Opens the world of a run, as `open_world` does."""
 Gate = Callable[[int], None]
 """Called with the number of a pass before its first attempt; returns when it may begin."""
 
@@ -55,7 +57,7 @@ class Listener:
         """Step t of episode `number` was taken."""
 
     def played(self, played: Played) -> None:
-        """An episode was finished, stored and logged."""
+        """An episode was finished, stored and logged; or an attempt never began, and is logged."""
 
 
 def open_world(configuration: Configuration) -> World:
@@ -79,7 +81,8 @@ def run(
 ) -> Run:
     """Play what is left of a run in the folder `path`, and return it whole.
 
-    resume    continue the run that is there; without it, a folder that holds a run is refused
+    resume    continue the run that is there, beginning with the attempts that never began; without
+              it, a folder that holds a run is refused
     clock     seconds since the epoch, for the times that are kept
     access    how models are reached, and what may be spent
     name      of the run, where it is part of another; None: one is made
@@ -208,20 +211,19 @@ async def _episodes(
 ) -> None:
     """Play the episodes that are left; raises BudgetSpent once the budget ended one."""
     configuration = wanted.configuration
-    begun, known = -1, {played.number for played in folder.finished}
+    begun = -1
     counted = language.called(configuration) or configuration.grader is not None
     ledger = Ledger(folder.path / CALLS if counted else None)
     with closing(ledger), graded(world, configuration, access, ledger):
         async with language.cast(configuration, access, ledger, models) as players:
-            for number in wanted.plan.left(folder.finished):
+            for number in folder.left(wanted.plan):
                 access.budget.check(ledger)
                 if configuration.order == "passes" and wanted.plan.place(number)[1] != begun:
                     begun = wanted.plan.place(number)[1]
                     gate(begun)
                 played = await _play(folder, learner, world, players, number, listener)
                 if not played.stopped or (played.steps and not played.task):
-                    if played.begun or number not in known:  # once more in vain adds nothing
-                        folder.add_episode(played)
+                    folder.add_episode(played)
                     listener.played(played)
                 if played.stopped:
                     access.budget.check(ledger)
@@ -276,29 +278,32 @@ def _recover(folder: RunFolder, learner: Learner) -> None:
     if folder.manifest.configuration.agent == "static":
         folder.drop_unfinished()
         return
-    id = folder.manifest.episode_id(folder.next)
     memory = learner.memory
     for played in folder.finished:
         if played.steps and memory.get(played.id) is None:
             raise BadRun(f"the memory lacks episode {played.number} of this run: restore it")
-    stored = memory.get(id)
-    if stored is None:
+    ids = [folder.manifest.episode_id(number) for number in folder.open]
+    held = [stored for id in ids if (stored := memory.get(id)) is not None]
+    if not held:
         folder.drop_unfinished()
-    elif [s.action for s in stored.steps] != [s.decision.action for s in folder.unfinished]:
+        return
+    under_way = [(step.id, step.decision.action) for step in folder.unfinished]
+    if [(stored.id, step.action) for stored in held for step in stored.steps] != under_way:
+        id = held[0].id
         raise BadRun(f"the memory holds episode {id}, but its steps are lost: begin a new run")
-    else:
-        folder.add_episode(_rebuilt(folder, stored))
+    folder.add_episode(_rebuilt(folder, held[0]))
 
 
 def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
     """Return the unfinished episode as it would have been logged, but for its seconds."""
-    configuration, task = folder.manifest.configuration, folder.manifest.plan.task(folder.next)
     steps, kl = folder.unfinished, 0.0
+    number = steps[0].episode
+    configuration, task = folder.manifest.configuration, folder.manifest.plan.task(number)
     for step in steps:
         kl += step.decision.kl
     early = len(steps) < configuration.steps and not steps[-1].terminated
     return Played(
-        number=folder.next,
+        number=number,
         id=steps[-1].id,
         score=steps[-1].score,
         start_score=steps[-1].start_score,

@@ -199,6 +199,11 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     Raises BadRun for a run without a finished episode, or two with the same seed in one group.
     """
     for run in runs:
+        if run.unbegun and not run.episodes:
+            raise BadRun(
+                f"none of the attempts in {str(run.path)!r} has begun ({run.unbegun[0].reason}): "
+                "try them again with jitrl run --resume"
+            )
         if not run.episodes:
             raise BadRun(f"{str(run.path)!r} has no finished episode yet: play it first")
     result = []

@@ -15,6 +15,7 @@ from jitrl.bench.tables import Table, estimated, shown
 from jitrl.worlds import Task
 
 _RESULTS = ("tasks", "attempts", "Avg", "Final", "pass@any")
+_UNBEGUN = "never began"
 _FEW = 20  # tasks that get a row each
 _CSV = ("run", "agent", "preset", "seed", "task", "sites", "template", "attempt", "episode")
 _CSV_PLAYED = ("success", "score", "steps", "reason", "seconds")
@@ -22,11 +23,16 @@ _CSV_PLAYED = ("success", "score", "steps", "reason", "seconds")
 
 def scores(among: Sequence[Group]) -> Table:
     """Return how each group did."""
+    more = _unbegun([run for group in among for run in group.runs])
     rows = [
-        (label, str(len(group.seeds)), *_cells(suites.results(suites.of_group(group))))
+        (
+            *(label, str(len(group.seeds))),
+            *_cells(suites.results(suites.of_group(group))),
+            *(str(sum(len(run.unbegun) for run in group.runs)) for _ in more),
+        )
         for group, label in zip(among, labels(among), strict=True)
     ]
-    return Table(("agent", "seeds", *_RESULTS), rows)
+    return Table(("agent", "seeds", *_RESULTS, *more), rows)
 
 
 def compared(among: Sequence[Group]) -> Table:
@@ -60,6 +66,7 @@ def sections(among: Sequence[Group]) -> list[tuple[str, Table]]:
         found.append(("By template", _by(among, suites.template)))
     if 1 < len(names) <= _FEW:
         found.append(("By task", _by(among, suites.task)))
+    found.append(("Never began", unbegun(among)))
     found.append(("What went wrong", wrong(among)))
     return [(title, table) for title, table in found if table.rows]
 
@@ -74,10 +81,26 @@ def wrong(among: Sequence[Group]) -> Table:
     return Table(("attempts that ended with a reason", "attempts"), rows)
 
 
+def unbegun(among: Sequence[Group]) -> Table:
+    """Return the tasks at which attempts never began, how many did not, and why the first."""
+    rows = [
+        (f"{prefix}{task}", str(count), " ".join(why.split()))
+        for group, prefix in zip(among, _prefixes(among), strict=True)
+        for task, count, why in suites.unbegun(group.runs)
+    ]
+    return Table(("task", _UNBEGUN, "why"), rows)
+
+
+def _unbegun(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the column of attempts that never began, where there are any."""
+    return (_UNBEGUN,) if any(run.unbegun for run in runs) else ()
+
+
 def each_run(runs: Sequence[Run]) -> Table:
     """Return one row per run: how it did, what memory did, what it cost."""
+    more = _unbegun(runs)
     columns = (
-        *("run", *_RESULTS),
+        *("run", *_RESULTS, *more),
         *("KL per step", "changed by memory", "s per step without world", "ended with a reason"),
     )
     rows = []
@@ -87,6 +110,7 @@ def each_run(runs: Sequence[Run]) -> Table:
             (
                 run.path.name or str(run.path),
                 *_cells(suites.results([suites.outcomes(run)])),
+                *(str(len(run.unbegun)) for _ in more),
                 f"{found.kl_per_step:.3f}",
                 f"{found.changed:.1%}",
                 "?" if math.isnan(found.own_seconds) else f"{found.own_seconds:.4f}",
@@ -98,7 +122,9 @@ def each_run(runs: Sequence[Run]) -> Table:
 
 def note(among: Sequence[Group]) -> str:
     """Say how the numbers are to be read."""
-    parts = [*suites.DEFINITIONS, "Others that ended with a reason count like any."]
+    parts = [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
+    if _unbegun([run for group in among for run in group.runs]):
+        parts.append(suites.UNBEGUN)
     parts.append(
         "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend on "
         "each other; Wilson for a share of tasks); with several seeds, that or Student's t over "
@@ -108,21 +134,21 @@ def note(among: Sequence[Group]) -> str:
 
 
 def comma_separated(runs: Sequence[Run]) -> str:
-    """Return one row per finished attempt, as CSV."""
+    """Return one row per attempt, as CSV; one that never began has neither success nor score."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow((*_CSV, *_CSV_PLAYED))
     for run in runs:
         what, plan = run.configuration, run.manifest.plan
-        for played in run.episodes:
+        for played in sorted((*run.episodes, *run.unbegun), key=lambda played: played.number):
             index, attempt = plan.place(played.number)
             task = plan.tasks[index]
+            verdict = ("", "") if played.unbegun else (int(played.success), repr(played.score))
             out.writerow(
                 (
                     *(run.path, what.agent, what.preset, what.seed, task.name),
                     *(" ".join(task.sites), task.template, attempt, played.number),
-                    int(played.success) if played.begun else "",
-                    *(repr(played.score), played.steps, played.reason),
+                    *(*verdict, played.steps, played.reason),
                     played.seconds.get("total", ""),
                 )
             )

@@ -28,7 +28,10 @@ DEFINITIONS = (
     "Final: share of tasks whose last attempt succeeded.",
     "pass@any: share of tasks with a success in any attempt.",
     "Final and pass@any are of the tasks with all their attempts finished.",
-    "An attempt that could not begin is no attempt: it is in none of these.",
+)
+UNBEGUN = (
+    "An attempt that never began says nothing of the agent: it counts in no share, and "
+    "`jitrl run --resume` makes it again."
 )
 
 
@@ -61,9 +64,9 @@ class Difference:
 
 
 def outcomes(run: Run) -> Floats:
-    """Return what came of each attempt, shape (tasks, attempts): 1, 0, or nan for none.
+    """Return what came of each attempt, shape (tasks, attempts): 1, 0, or nan if not finished.
 
-    None came of one that is not finished, or could not begin.
+    One that never began is not finished.
     """
     plan = run.manifest.plan
     places = [plan.place(played.number) for played in run.episodes]
@@ -71,7 +74,7 @@ def outcomes(run: Run) -> Floats:
     width = max([every, *(attempt + 1 for _, attempt in places)])
     found = np.full((len(plan.tasks), width), np.nan)
     for place, played in zip(places, run.episodes, strict=True):
-        found[place] = played.success if played.begun else np.nan
+        found[place] = played.success
     return found
 
 
@@ -137,16 +140,28 @@ def reasons(runs: Iterable[Run]) -> list[tuple[str, int]]:
     return told.most_common()
 
 
-def by_attempt(group: Group) -> Floats:
-    """Return the share of successes in each attempt, shape (seeds, attempts).
+def unbegun(runs: Iterable[Run]) -> list[tuple[str, int, str]]:
+    """Return the tasks at which attempts never began, how many did not, and why the first."""
+    every = [played for run in runs for played in run.unbegun]
+    counts = Counter(played.task for played in every)
+    why = {played.task: played.reason for played in reversed(every)}
+    return [(task, count, why[task]) for task, count in counts.items()]
 
-    Attempts that a seed has not begun at any task are left out for all seeds.
-    """
+
+def attempts(group: Group) -> list[int]:
+    """Return the attempts, from 0, that each seed has finished at some task: those of a curve."""
+    found = of_group(group)
+    begun = np.all([(~np.isnan(one)).any(axis=0) for one in found], axis=0)
+    return [int(attempt) for attempt in np.flatnonzero(begun)]
+
+
+def by_attempt(group: Group) -> Floats:
+    """Return the share of successes in each of its `attempts`, shape (seeds, attempts)."""
     return np.array([np.nanmean(one, axis=0) for one in _begun(group)])
 
 
 def bounds(group: Group, window: int) -> tuple[Floats, Floats] | None:
-    """Return the ends of the interval of each attempt; None for a single task and a single seed.
+    """Return the ends of the interval of each of its `attempts`; None for one task and one seed.
 
     window  as many attempts, the last of which it is, are taken together
     """
@@ -161,10 +176,9 @@ def bounds(group: Group, window: int) -> tuple[Floats, Floats] | None:
 
 
 def _begun(group: Group) -> list[Floats]:
-    """Return the outcomes of each seed, without attempts that a seed has not begun at any task."""
-    found = of_group(group)
-    begun = np.all([(~np.isnan(one)).any(axis=0) for one in found], axis=0)
-    return [one[:, begun] for one in found]
+    """Return the outcomes of each seed in its `attempts`."""
+    drawn = attempts(group)
+    return [one[:, drawn] for one in of_group(group)]
 
 
 def differences(among: Sequence[Group]) -> list[Difference]:

@@ -9,7 +9,7 @@ import typer
 
 from jitrl.bench.codec import LoggedStep
 from jitrl.bench.folder import Run, find, judged, read
-from jitrl.cli.play import show_report
+from jitrl.cli.results import show_report
 from jitrl.cli.screen import clean, console, facts, one_line, table, whereabouts
 from jitrl.errors import InvalidValue
 
@@ -95,6 +95,10 @@ def _place(run: Run, id: str, t: int) -> tuple[int, int] | None:
 
 
 def _not_played(run: Run, episode: int, step: int) -> InvalidValue:
+    for played in run.unbegun:
+        if played.number == episode:
+            rule = f"never began: {played.reason}: jitrl run --resume tries it again"
+            return InvalidValue("episode", episode, rule)
     steps = {played.number: played.steps for played in run.episodes}
     if episode not in steps:
         count = len(steps)

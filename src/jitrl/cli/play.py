@@ -4,204 +4,78 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
-from jitrl.bench import report
 from jitrl.bench.configuration import Configuration, Order, parse_overrides
-from jitrl.bench.folder import CALLS, MANIFEST, Run, read
+from jitrl.bench.folder import MANIFEST, Run, read
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.language import Access, called, expected
 from jitrl.bench.parts import play_parts
 from jitrl.bench.plan import EPISODES, plan, tasks_of
-from jitrl.bench.rejudge import judge_run, unscored
+from jitrl.bench.rejudge import judge_run
 from jitrl.bench.runner import open_world
 from jitrl.bench.runner import run as play_run
-from jitrl.bench.statistics import groups
-from jitrl.bench.tables import Table
-from jitrl.bench.usage import usage_rows
-from jitrl.bench.workers import Job, play_all
-from jitrl.checks import count, finite
+from jitrl.cli import options
+from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.screen import clean, console, facts, failure, said, show_table, table, tell
+from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unscored
+from jitrl.cli.screen import clean, console, failure, said, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
-from jitrl.models.budget import Budget
-from jitrl.models.prices import Prices
-from jitrl.presets import PRESETS
 from jitrl.worlds import World, defaults
-
-_MODELS = "Language models"
-_SUITES = "Worlds of several tasks"
-_NAMED = 5  # tasks in one line
-_SHORT = 20  # rows of a table that is printed beside the main one
-
-
-def _model(help: str, *flags: str, show_default: bool | str = True) -> Any:
-    """Return an option of the panel of language models; with `flags`, one without a `--no-`."""
-    return typer.Option(*flags, help=help, rich_help_panel=_MODELS, show_default=show_default)
-
-
-def _suite(help: str, *flags: str, show_default: bool | str = True) -> Any:
-    """Return an option of the panel of suites."""
-    return typer.Option(*flags, help=help, rich_help_panel=_SUITES, show_default=show_default)
-
 
 # the first game, not a chosen one
 DEMO_WORLD = "textworld:1"
 
 
-BudgetTokens = Annotated[int | None, _model("Tokens that it may use in all.")]
-Timeout = Annotated[float | None, _model("Seconds that a call may take.", show_default="60")]
-Retries = Annotated[
-    int | None, _model("Attempts after a failed one, with waits.", show_default="4")
-]
-
-
 def run(
-    world: Annotated[
-        str, typer.Argument(help="textworld:SEED, jericho:NAME, miniwob:TASK or webarena:0-811.")
-    ],
-    agent: Annotated[str, typer.Option(help="jitrl, or static: the same without memory.")] = (
-        "jitrl"
-    ),
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"{', '.join(sorted(PRESETS))}.", show_default="the world's own"),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Override a hyper-parameter, such as --set beta=5; repeatable. VALUE is JSON; a "
-            "list (start, end, over how many) makes beta or threshold move.",
-        ),
-    ] = None,
-    episodes: Annotated[
-        int | None,
-        typer.Option(
-            help="How many; a resumed run may get more.",
-            show_default="30; of several tasks, each --attempts times",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="At most so many in an episode.", show_default="the world's own, or 50"),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes everything that is random.")] = 0,
-    proposals: Annotated[
-        int, typer.Option(help="Candidates of a step: drawn, or named by the model.")
-    ] = 3,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="A memory to share with other runs: a file, or postgresql://HOST/DATABASE.",
-            show_default="in the run folder",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The run folder.", show_default="runs/WORLD-AGENT-PRESET[-MODEL-SCORES]-SEED"
-        ),
-    ] = None,
-    games: Annotated[
-        Path | None, typer.Option(help="Folder of story files.", show_default="$JITRL_GAMES")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run that is in the folder.")
-    ] = False,
-    attempts: Annotated[
-        int | None, _suite("Attempts at each task; with passes it may grow.", show_default="1")
-    ] = None,
-    order: Annotated[
-        str, _suite("tasks: all attempts at a task in a row; passes: every task once, then again.")
-    ] = "tasks",
-    reset_command: Annotated[
-        str | None,
-        _suite(
-            "Command that resets the sites before each pass; it must succeed. No shell runs it."
-        ),
-    ] = None,
-    workers: Annotated[
-        int,
-        _suite(
-            "Processes that share the tasks out and the memory. Each has its own models, an even "
-            "share of a budget, and its own recording, FILE.part-K."
-        ),
-    ] = 1,
-    option: Annotated[
-        list[str] | None,
-        _suite("What the world is opened with, NAME=VALUE; repeatable. VALUE is JSON.", "--option"),
-    ] = None,
-    chromium: Annotated[
-        Path | None, _suite("The browser of a web world.", show_default="as it is found")
-    ] = None,
-    visible: Annotated[bool, _suite("Show the browser.", "--visible")] = False,
-    model: Annotated[
-        str | None,
-        _model("The acting model: BACKEND/NAME, such as openai/gpt-4.1-mini or vllm/NAME."),
-    ] = None,
-    base_url: Annotated[str | None, _model("Where it is served, if not where usual.")] = None,
-    scores: Annotated[
-        str | None,
-        _model(
-            "Base logits: labels, labels-direct, labels-biased, labels-server, sequence, stated, "
-            "sampled or decoding.",
-            show_default="labels",
-        ),
-    ] = None,
-    samples: Annotated[int, _model("Answers of which --scores sampled takes frequencies.")] = 10,
-    window: Annotated[int, _model("Steps of the episode that the model is shown.")] = 10,
-    top_logprobs: Annotated[int, _model("Log-probabilities reported at a token.")] = 20,
-    max_tokens: Annotated[int, _model("Of an answer with reasons, at most.")] = 600,
-    summarise: Annotated[
-        bool,
-        _model("The model writes the history in the state: one more call a step.", "--summarise"),
-    ] = False,
-    judge_model: Annotated[str | None, _model("Scores the steps after each episode.")] = None,
-    judge_url: Annotated[
-        str | None,
-        _model("Where the judge is served.", show_default="--base-url, for the same back end"),
-    ] = None,
-    grader: Annotated[
-        str | None,
-        _model("Asked where a benchmark's evaluator asks a language model (WebArena)."),
-    ] = None,
-    grader_url: Annotated[
-        str | None,
-        _model("Where the grader is served.", show_default="--base-url, for the same back end"),
-    ] = None,
-    credit: Annotated[
-        str | None,
-        _model(
-            "What is learned from: reward, judged or mixed (their sum).",
-            show_default="judged with a judge, else reward",
-        ),
-    ] = None,
-    tell_outcome: Annotated[
-        bool, _model("Tell the judge how the episode ended.", "--tell-outcome")
-    ] = False,
-    budget: Annotated[
-        float | None, _model("Dollars that the run may cost in all; it stops between steps.")
-    ] = None,
-    budget_tokens: BudgetTokens = None,
-    prices: Annotated[
-        Path | None, _model("TOML file of prices, which come before the known ones.")
-    ] = None,
-    record: Annotated[Path | None, _model("File that the calls are recorded to.")] = None,
-    replay: Annotated[
-        Path | None, _model("File that the calls are replayed from, without a network.")
-    ] = None,
-    timeout: Timeout = None,
-    retries: Retries = None,
+    world: options.World,
+    agent: options.Agent = "jitrl",
+    preset: options.Preset = None,
+    settings: options.Settings = None,
+    episodes: options.Episodes = None,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    proposals: options.Proposals = 3,
+    memory: options.Memory = None,
+    out: options.Out = None,
+    games: options.Games = None,
+    resume: options.Resume = False,
+    attempts: options.Attempts = None,
+    order: options.Order = "tasks",
+    reset_command: options.ResetCommand = None,
+    workers: options.Workers = 1,
+    option: options.WorldOption = None,
+    chromium: options.Chromium = None,
+    visible: options.Visible = False,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    scores: options.Scores = None,
+    samples: options.Samples = 10,
+    window: options.Window = 10,
+    top_logprobs: options.TopLogprobs = 20,
+    max_tokens: options.MaxTokens = 600,
+    summarise: options.Summarise = False,
+    judge_model: options.JudgeModel = None,
+    judge_url: options.JudgeUrl = None,
+    grader: options.Grader = None,
+    grader_url: options.GraderUrl = None,
+    credit: options.Credit = None,
+    tell_outcome: options.TellOutcome = False,
+    budget: options.Budget = None,
+    budget_tokens: options.BudgetTokens = None,
+    prices: options.PriceFile = None,
+    record: options.Record = None,
+    replay: options.Replay = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
 ) -> None:
     """Play a world for a number of episodes, or the tasks of one, and learn from them."""
     usual = defaults(world)
@@ -236,49 +110,40 @@ def run(
         reset_command=reset_command,
         workers=workers,
     )
-    access = Access(
-        budget=Budget(budget, budget_tokens),
-        prices=Prices.load(prices),
-        record=record,
-        replay=replay,
-        timeout=_seconds(timeout),
-        retries=_retries(retries),
-    )
+    reached = Reached(budget, budget_tokens, prices, record, replay, timeout, retries)
+    access = reached.access()
     path = configuration.folder() if out is None else out
     if resume and (path / MANIFEST).exists():
         configuration = _as_long(configuration, read(path).configuration, episodes, attempts)
-    screen = console()
-    reached = {
-        "budget": budget,
-        "budget-tokens": budget_tokens,
-        "prices": prices,
-        "record": record,
-        "replay": replay,
-        "timeout": timeout,
-        "retries": retries,
-    }
-    again = [*configuration.command(path), *_words(reached), "--resume"]
-    with _interruptible(path, again), _opened(configuration) as opened:
+    again = [*configuration.command(path), *reached.words(), "--resume"]
+    with _interruptible(path, again):
+        finished = _play(configuration, path, access, resume)
+    left = tell_unbegun(finished)
+    if configuration.judge_model is not None and agent != "static":
+        left = tell_unscored(finished) or left
+    if left:
+        raise typer.Exit(1)
+
+
+def _play(configuration: Configuration, path: Path, access: Access, resume: bool) -> Run:
+    """Play a run, showing how it goes and what came of it; return it."""
+    screen, what, many = console(), configuration, configuration.workers > 1
+    with _opened(configuration) as opened:
         wanted = plan(configuration, tasks_of(opened))
-        what = f"{world}, {agent}, {configuration.preset}, seed {seed}: into {path}"
-        screen.print(clean(what), soft_wrap=True)
+        told = f"{what.world}, {what.agent}, {what.preset}, seed {what.seed}: into {path}"
+        screen.print(clean(told), soft_wrap=True)
         if called(configuration):
-            first = opened.reset(1)
-            whole = configuration.extended(wanted.total)
-            screen.print(
-                clean(f"expected: {expected(whole, world, first, access)}"), soft_wrap=True
-            )
-        play_it = play_run if workers == 1 else play_parts
-        if workers > 1:
+            first, whole = opened.reset(1), configuration.extended(wanted.total)
+            told = f"expected: {expected(whole, what.world, first, access)}"
+            screen.print(clean(told), soft_wrap=True)
+        if many:
             opened.close()  # each process opens its own
         with said(), run_display(screen, configuration.steps, wanted) as listener:
-            finished = play_it(
+            finished = (play_parts if many else play_run)(
                 configuration, path, opened, resume=resume, listener=listener, access=access
             )
-        _finish(screen, finished)
-    _tell_unbegun(finished, again)
-    if configuration.judge_model is not None and agent != "static":
-        _tell_unscored(finished)
+        finish(screen, finished)
+    return finished
 
 
 def _options(given: list[str] | None, chromium: Path | None, visible: bool) -> dict[str, object]:
@@ -299,45 +164,17 @@ def _as_long(
     return configuration
 
 
-def _tell_unbegun(run: Run, again: list[str]) -> None:
-    """Tell of attempts that could not begin, and exit."""
-    if unbegun := [played for played in run.episodes if not played.begun]:
-        tasks = list(dict.fromkeys(played.task for played in unbegun))
-        named = ", ".join(tasks[:_NAMED]) + (", ..." if len(tasks) > _NAMED else "")
-        remedy = f"; try again with: {shlex.join(again)}" if run.left else ""
-        tell(
-            "jitrl: attempts that could not begin, and count for nothing: "
-            f"{len(unbegun)} ({named}): {unbegun[0].reason}{remedy}"
-        )
-        raise typer.Exit(1)
-
-
-def _tell_unscored(run: Run) -> None:
-    """Tell of episodes that no judge has scored, and exit."""
-    if without := unscored(run):
-        command = shlex.join(["jitrl", "judge", str(run.path)])
-        tell(f"jitrl: episodes stored as unscored: {without}; score them with: {command}")
-        raise typer.Exit(1)
-
-
 def judge(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
-    judge_url: Annotated[
-        str | None, _model("Where the judge is served now.", show_default="where it was")
-    ] = None,
-    budget: Annotated[float | None, _model("Dollars that the run may cost in all.")] = None,
-    budget_tokens: BudgetTokens = None,
-    prices: Annotated[Path | None, _model("TOML file of prices.")] = None,
-    timeout: Timeout = None,
-    retries: Retries = None,
+    run: options.RunFolder,
+    judge_url: options.JudgeUrlNow = None,
+    budget: options.BudgetInAll = None,
+    budget_tokens: options.BudgetTokens = None,
+    prices: options.PriceFile = None,
+    timeout: options.Timeout = None,
+    retries: options.Retries = None,
 ) -> None:
     """Score the steps that a run's judge has left unscored."""
-    access = Access(
-        budget=Budget(budget, budget_tokens),
-        prices=Prices.load(prices),
-        timeout=_seconds(timeout),
-        retries=_retries(retries),
-    )
+    access = Reached(budget, budget_tokens, prices, timeout=timeout, retries=retries).access()
     with said():
         done = judge_run(run, access, judge_url)
     console().print(
@@ -354,16 +191,11 @@ def demo(
     world: Annotated[str, typer.Option(help="What is played.")] = DEMO_WORLD,
     episodes: Annotated[int, typer.Option(help="Episodes of each run.")] = EPISODES,
     seeds: Annotated[int, typer.Option(help="Runs with memory, and as many without.")] = 10,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="At most so many in an episode.", show_default="the world's own, or 50"),
-    ] = None,
+    steps: options.Steps = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs and the report.")] = Path(
         "runs", "demo"
     ),
-    games: Annotated[
-        Path | None, typer.Option(help="Folder of story files.", show_default="$JITRL_GAMES")
-    ] = None,
+    games: options.Games = None,
 ) -> None:
     """Play a world with and without memory side by side; started again, it continues."""
     if seeds < 1:
@@ -404,49 +236,6 @@ def demo(
     show_report(screen, runs, out)
 
 
-def show_report(screen: Console, runs: list[Run], out: Path) -> None:
-    """Print the tables of a report and write its files; raises MissingExtra where it cannot."""
-    among = groups(runs)
-    files = report.write(runs, out)
-    first, more, note = report.results(among)
-    screen.print()
-    for part in first:
-        show_table(screen, part.columns, part.rows)
-        screen.print()
-    _show_more(screen, more)
-    screen.print(note, style="dim")
-    screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
-
-
-def _show_more(screen: Console, more: Sequence[tuple[str, Table]]) -> None:
-    """Print the tables that are short enough; the others are in the files."""
-    for _, part in more:
-        if len(part.rows) <= _SHORT:
-            show_table(screen, part.columns, part.rows)
-            screen.print()
-
-
-def _finish(screen: Console, finished: Run) -> None:
-    """Print the table of one run, and draw its curve if that is possible."""
-    among = groups([finished])
-    (part,) = report.each(among)
-    screen.print(facts(zip(part.columns, part.rows[0], strict=True)))
-    if finished.manifest.tasks:
-        screen.print()
-        _, more, note = report.results(among)
-        _show_more(screen, more)
-        screen.print(note, style="dim")
-    if any((one.path / CALLS).exists() for one in finished.folders):
-        screen.print()
-        columns, rows = usage_rows(finished)
-        screen.print(table(columns, rows))
-    try:
-        report.write([finished], finished.path)
-        screen.print(f"wrote {finished.path / 'report.html'} and curve.png", soft_wrap=True)
-    except MissingExtra as error:
-        screen.print(f"no picture: {error}", soft_wrap=True)
-
-
 @contextmanager
 def _opened(configuration: Configuration) -> Iterator[World]:
     """Hold the world open; one that cannot be opened is wrong input."""
@@ -466,22 +255,6 @@ def _beside(model: str | None, base_url: str | None, judge: str | None) -> str |
     if model is None or judge is None:
         return None
     return base_url if model.partition("/")[0] == judge.partition("/")[0] else None
-
-
-def _seconds(timeout: float | None) -> float | None:
-    if timeout is not None and finite("--timeout", timeout) <= 0:
-        raise InvalidValue("--timeout", timeout, "must be more than 0 seconds")
-    return timeout
-
-
-def _retries(retries: int | None) -> int | None:
-    return None if retries is None else count("--retries", retries)
-
-
-def _words(options: Mapping[str, object]) -> list[str]:
-    """Return the options that were given as words of a command."""
-    given = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
-    return [word for words in given for word in words]
 
 
 @contextmanager

@@ -40,36 +40,35 @@ class _Tally(Listener):
         self._plan = plan
         self._clock = clock
         self._started = clock()
-        self._done = 0
+        self._before = 0
         self._last: Played | None = None
-        self._of: dict[int, Played] = {}
+        self.scores: list[float] = []
         self.kl = 0.0
         self.episodes = 0
+        self.unbegun = 0
 
     def begun(self, finished: list[Played], episodes: int) -> None:
         self.episodes = episodes
+        self._before = len(finished)
         self._started = self._clock()
         for played in finished:
             self._add(played)
 
     def played(self, played: Played) -> None:
-        self._done += 1
         self._add(played)
 
     def _add(self, played: Played) -> None:
         self._last = played
-        self._of[played.number] = played
+        if played.unbegun:
+            self.unbegun += 1
+            return
+        self.scores.append(played.score)
         self.kl += played.kl
-
-    @property
-    def scores(self) -> list[float]:
-        """Of the episodes so far."""
-        return [played.score for played in self._of.values()]
 
     @property
     def status(self) -> str:
         """Say how the run stands, in one line."""
-        if not self.scores:
+        if self._last is None:
             return "first episode under way"
         spent = f"KL spent {self.kl:.2f} nats   " if self._wide else ""
         return f"{self._how}   {spent}ETA {self._left}"
@@ -82,18 +81,21 @@ class _Tally(Listener):
             mean = sum(self.scores) / len(self.scores)
             return f"score {self.scores[-1]:g}   mean {mean:.2f}"
         attempt = self._plan.place(played.number)[1]
-        went = "success" if played.success else "failure" if played.begun else "no attempt"
+        went = "success" if played.success else "failure"
+        went = "never began" if played.unbegun else went
         why = f" ({clean(played.reason[:60]).plain})" if played.reason and self._wide else ""
-        begun = [played.success for played in self._of.values() if played.begun]
-        rate = f"{sum(begun) / len(begun):.1%}" if begun else "none"
+        rate = "?"
+        if self.scores:
+            rate = f"{sum(score >= 1 for score in self.scores) / len(self.scores):.1%}"
         return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate}"
 
     @property
     def _left(self) -> str:
-        if self._done == 0:
+        tried = len(self.scores) + self.unbegun
+        done = tried - self._before
+        if done == 0:
             return "?"
-        each = (self._clock() - self._started) / self._done
-        return _duration(each * max(self.episodes - len(self._of), 0))
+        return _duration((self._clock() - self._started) / done * max(self.episodes - tried, 0))
 
 
 class _Lines(_Tally):
@@ -134,7 +136,8 @@ class _Bar(_Tally):
 
     def played(self, played: Played) -> None:
         super().played(played)
-        self._progress.update(self._task, completed=len(self._of), status=self.status, step="")
+        advance = 0 if played.unbegun else 1
+        self._progress.update(self._task, advance=advance, status=self.status, step="")
 
 
 @contextmanager

@@ -30,6 +30,7 @@ _TEXTS = (
     "held back",
     "what is wrong",
     "and then",
+    "why",
 )
 _NUMBERS = ("number", "step", "similarity")
 _TIMES = ("stored", "made")

@@ -109,9 +109,10 @@ class TransformersModel:
     batch      >= 1: rows of one forward pass
 
     A prompt is written with the tokenizer's chat template where it has one; else it is the
-    messages' contents, joined by blank lines. Everything runs in one thread of its own, one call
-    after the other. Log-probabilities that are reported are of the model's own distribution:
-    before temperature, top_p and bias. A schema is not enforced.
+    messages' contents, joined by blank lines. A special token in a content (a page may hold
+    "<|im_end|>") gets a blank after its first character, and is text. Everything runs in one
+    thread of its own, one call after the other. Log-probabilities that are reported are of the
+    model's own distribution: before temperature, top_p and bias. A schema is not enforced.
     """
 
     def __init__(
@@ -131,6 +132,9 @@ class TransformersModel:
         self.lead = lead
         self.batch = count("batch", batch, least=1)
         self.end = self._end_token(end)
+        added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+        special = {str(token) for token in added if token.special} | {*tokenizer.all_special_tokens}
+        self._special = sorted(token for token in special if len(token) > 1)
         stops = getattr(model.generation_config, "eos_token_id", None)
         self.ends = frozenset({self.end, *(stops if isinstance(stops, list) else [stops])} - {None})
         config = model.config.get_text_config()
@@ -203,11 +207,15 @@ class TransformersModel:
             raise InvalidValue("messages", messages, "must hold at least one message")
         if any(message.images for message in messages):
             raise RequestRejected(f"{self.name} reads texts alone: leave the screenshot out")
+        contents = [self._plain(message.content) for message in messages]
         if self.tokenizer.chat_template is None:
-            return "\n\n".join(message.content for message in messages)
+            return "\n\n".join(contents)
         from jinja2 import TemplateError
 
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [
+            {"role": message.role, "content": content}
+            for message, content in zip(messages, contents, strict=True)
+        ]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
@@ -219,6 +227,12 @@ class TransformersModel:
             raise RequestRejected(
                 f"the chat template of {self.name} refuses turns of {roles}: {error}"
             ) from error
+
+    def _plain(self, content: str) -> str:
+        """Return a content with special tokens spelt apart: it cannot end its own turn."""
+        for token in self._special:
+            content = content.replace(token, f"{token[0]} {token[1:]}")
+        return content
 
     def prompt_ids(self, text: str) -> list[int]:
         """Return the tokens of a prompt; a chat template brings its own special tokens."""

@@ -17,7 +17,8 @@ from jitrl.errors import InvalidValue
 from jitrl.records import ActionReader, Situation, Turn
 
 _FIRST, _LATER = 2000, 600  # characters of the first text, which tells the task, and of later ones
-_FENCE = re.compile(r"[<\uff1c\ufe64](?=[^\w<]*page\b)", re.IGNORECASE)  # wide ones too
+# wide ones too, and with whatever may stand unseen between the letters
+_FENCE = re.compile(r"[<\uff1c\ufe64](?=[^\w<]*p[^\w<]*a[^\w<]*g[^\w<]*e\b)", re.IGNORECASE)
 
 
 def describe(situation: Situation, window: int = 10) -> str:

@@ -7,7 +7,7 @@ A world of another package is found through the entry-point group `jitrl.worlds`
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast, runtime_checkable
@@ -15,7 +15,10 @@ from typing import Protocol, cast, runtime_checkable
 from jitrl.errors import UnknownName, WorldError
 from jitrl.records import Observation
 
-__all__ = ["Defaults", "Suite", "Task", "World", "defaults", "make", "names"]
+__all__ = ["Defaults", "Graded", "Grader", "Suite", "Task", "World", "defaults", "make", "names"]
+
+Grader = Callable[[Sequence[Mapping[str, str]]], str]
+"""A language model that an evaluator may ask: messages (`role`, `content`) in, its reply out."""
 
 
 class World(Protocol):
@@ -83,7 +86,24 @@ class Suite(World, Protocol):
 
         limit  >= 1: at most so many steps will be taken; the last one is `truncated` unless it
                ends the world, and its reward includes the verdict on where the agent got to
+
+        An attempt that cannot begin is `truncated` here, with a `reason`: it is no result, and is
+        made again when the run is continued.
         """
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """A world where a verdict may depend on what a language model says.
+
+    grader  is asked there, if it was set before the first reset; None: such a verdict is none
+    """
+
+    grader: Grader | None
+
+    @property
+    def may_ask_grader(self) -> bool:
+        """Whether the verdict on a task of this world can depend on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,11 +93,14 @@ class Safe:
     seconds = {"total": 0.0, "actions": 0.0}  # noqa: RUF012
     tasks = (Task("safe:a"), Task("safe:b"))
 
-    def __init__(self):
-        self.resets = []
+    def __init__(self, closed=False):
+        self.resets, self.closed = [], closed
 
     def reset(self, seed, task=None, limit=None):
         self.resets.append((seed, task, limit))
+        if self.closed:
+            why = "the shop is closed"
+            return Observation(State(), why, (), truncated=True, reason=why)
         self.limit, self.t = limit, 0
         return self._observe(0.0)
 
@@ -423,6 +426,14 @@ def test_an_attempt_that_may_not_go_on_is_not_stored():
     )
     assert (played.steps, played.stopped) == (2, True)
     assert stored(learner) == []
+
+
+def test_an_attempt_that_is_cut_off_at_its_reset_never_began():
+    learner, source = jitrl.Learner(), Telling("press 1")
+    played = play(Safe(closed=True), learner, source, steps=9, number=0)
+    assert (played.unbegun, played.steps, played.reason) == (True, 0, "the shop is closed")
+    assert (stored(learner), source.situations) == ([], [])
+    assert not play(Safe(), learner, source, steps=1, number=1).unbegun
 
 
 def test_a_world_without_tasks_knows_none():

@@ -107,3 +107,20 @@ def test_what_json_has_no_number_for_is_a_null_or_a_text() -> None:
 def test_what_is_no_number_is_refused(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         codec.number(value)
+
+
+def test_an_attempt_that_never_began_is_marked_and_no_other_is() -> None:
+    unbegun = Played(3, "r-3", 0.0, 0.0, 0, False, 0.0, 0, 0, {}, task="w:1", unbegun=True)
+    line = codec.episode_line(unbegun)
+    assert json.loads(line)["unbegun"] is True
+    assert codec.read_episode(line) == unbegun
+    begun = Played(3, "r-3", 0.0, 0.0, 0, False, 0.0, 0, 0, {}, task="w:1")
+    assert "unbegun" not in json.loads(codec.episode_line(begun))
+    assert codec.read_episode(codec.episode_line(begun)) == begun
+
+
+@pytest.mark.parametrize("change", [{"unbegun": 1}, {"unbegun": True, "steps": 2}])
+def test_a_mark_that_makes_no_sense_is_damage(change: dict[str, object]) -> None:
+    line = json.loads(codec.episode_line(Played(3, "r-3", 0.0, 0.0, 0, False, 0.0, 0, 0, {})))
+    with pytest.raises(TypeError, match="unbegun"):
+        codec.read_episode(json.dumps(line | change))

@@ -240,8 +240,7 @@ def test_a_killed_run_goes_on_at_once_and_loses_and_repeats_nothing(
         again.kill()
     with begin(path, "--order", order, "--resume") as last:
         out, err = last.communicate()
-    assert last.returncode == 1  # for the lock that is jammed
-    assert err.startswith("jitrl: attempts that could not begin") and err.count("\n") == 1
+    assert (last.returncode, err) == (0, "")
     assert "pass@any" in out
     check_whole(read(path), path)
 

@@ -28,19 +28,25 @@ TASKS = (
 
 
 def tried(*table: str, seed: int = 0, reasons: dict[int, str] | None = None, **choices) -> Run:
-    """A run by passes from a line per task: 1, 0, or . for an attempt that is not finished."""
+    """A run by passes from a line per task: 1, 0, . for an attempt that is not finished, - for one
+    that never began.
+    """
     attempts = max(map(len, table))
     choices = {"attempts": attempts, "order": "passes", "world": "w:x"} | choices
     run = made_up([], seed=seed, max_score=1.0, **choices)
     tasks = TASKS[: len(table)]
-    found = []
+    found, unbegun = [], []
     for attempt in range(attempts):
         for index, line in enumerate(table):
             number = attempt * len(table) + index
-            if (outcome := line.ljust(attempts, ".")[attempt]) != ".":
+            outcome = line.ljust(attempts, ".")[attempt]
+            if outcome == "-":
+                why = {"task": tasks[index].name, "reason": "the site is down", "steps": 0}
+                unbegun.append(episode(number, 0.0, unbegun=True, **why))
+            elif outcome != ".":
                 reason = (reasons or {}).get(number, "")
                 found.append(episode(number, float(outcome), task=tasks[index].name, reason=reason))
-    return Run(run.path, replace(run.manifest, tasks=tasks), found)
+    return Run(run.path, replace(run.manifest, tasks=tasks), found, unbegun=tuple(unbegun))
 
 
 def of(*runs: Run):
@@ -215,6 +221,65 @@ def test_nothing_tells_nothing(estimate):
 def test_one_task_has_no_interval():
     found = of(tried("0110"))
     assert (found.average.mean, found.average.known) == (0.5, False)
+
+
+def test_attempts_that_never_began_count_in_no_share_and_are_named():
+    run = tried("0-1", "111", "--0", "---")
+    found = of(run)
+    assert (found.tasks, found.attempts, found.average.mean) == (3, 6, pytest.approx(4 / 6))
+    assert (found.final.mean, found.final.n, found.any.mean) == (1.0, 1, 1.0)
+    (group,) = groups([run])
+    assert suites.unbegun([run]) == [
+        ("w:2", 2, "the site is down"),
+        ("w:3", 3, "the site is down"),
+        ("w:0", 1, "the site is down"),
+    ]
+    assert suite_tables.unbegun([group]).rows[0] == ("w:2", "2", "the site is down")
+    for table in (suite_tables.scores([group]), suite_tables.each_run([run])):
+        assert dict(zip(table.columns, table.rows[0], strict=True))["never began"] == "6"
+    assert suites.reasons([run]) == []
+    assert [name for name, _ in suites.by_label(group, suites.task)] == ["w:0", "w:1", "w:2"]
+    assert suites.UNBEGUN in suite_tables.note([group])
+    (whole,) = groups([tried("01", "10")])
+    assert "never began" not in suite_tables.scores([whole]).columns
+    assert suites.UNBEGUN not in suite_tables.note([whole])
+    assert "Never began" not in [title for title, _ in suite_tables.sections([whole])]
+
+
+def test_a_difference_leaves_out_what_never_began_on_either_side():
+    static, ours = tried("0-", "00", "0-", agent="static"), tried("11", "-1", "1-")
+    (found,) = suites.differences(groups([static, ours]))
+    assert found.average.mean == 1.0
+    assert math.isnan(found.final.mean)
+    assert suites.differences(groups([tried("-1", agent="static"), tried("1-")])) == []
+
+
+def test_a_curve_keeps_to_the_attempts_it_is_of():
+    (group,) = groups([tried("-01", "-11")])
+    assert suites.attempts(group) == [1, 2]
+    assert suites.by_attempt(group).tolist() == [[0.5, 1.0]]
+    (apart,) = groups([tried("-1", "-1"), tried("1-", "1-", seed=1)])
+    assert suites.attempts(apart) == []
+    assert suites.by_attempt(apart).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "tables", [[("-01", "-11")], [("-1", "-1"), ("1-", "1-")], [("-1",)], [("0-1",), ("001",)]]
+)
+def test_what_never_began_can_be_reported_and_drawn(tmp_path: Path, tables: list[tuple[str, ...]]):
+    runs = [tried(*lines, seed=seed) for seed, lines in enumerate(tables)]
+    static = [tried(*lines, seed=seed, agent="static") for seed, lines in enumerate(tables)]
+    report.write([*runs, *static], tmp_path)
+    assert "## Never began" in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_that_never_began_has_nothing_to_report():
+    with pytest.raises(BadRun, match=r"none of the attempts.*the site is down.*--resume"):
+        groups([tried("--", "--")])
+
+
+def test_the_command_that_repeats_a_run_repeats_what_never_began_as_well():
+    assert not any("--episodes" in line for line in report.commands([tried("0-", "11")]))
 
 
 def test_a_report_prints_its_definitions_and_tables(tmp_path: Path):

@@ -8,8 +8,8 @@ import pytest
 from arena_kit import page_content, task
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds.browser.arena.evaluators import load
 from jitrl.worlds.browser.arena.judging import Judge
-from jitrl.worlds.browser.arena.theirs import load
 
 
 def said(text, role="assistant"):

@@ -13,6 +13,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from pocket_kit import SIGN_IN, sign_in
 from visitor_kit import Visitor
 
+from jitrl.worlds.pocket.accounts import FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 
 _LINK = re.compile(r'(?:href|src)="?([^"> ]+)')
@@ -44,7 +45,7 @@ def crawled(visitor: Visitor, limit: int) -> tuple[dict[str, int], set[str]]:
 def test_links_lead_to_pages_and_nothing_is_loaded_from_elsewhere(web: Pocket, site: str) -> None:
     visitor, account = Visitor(web.addresses[site]), web.accounts[site]
     both = {"name": account.username, "username": account.username}
-    visitor.submit(account.page, account.page, password=account.password, next="/", **both)
+    visitor.submit(FORMS[site], FORMS[site], password=account.password, next="/", **both)
     found, outside = crawled(visitor, limit=160)
     wrong = {path: status for path, status in found.items() if status != 200}
     assert wrong == {}
@@ -105,7 +106,7 @@ def test_an_expired_session_leads_a_browser_to_the_login_and_back(
     web: Pocket, trouble: Any
 ) -> None:
     address, account = web.addresses["shopping"], web.accounts["shopping"]
-    sign_in(trouble, address, account, SIGN_IN["shopping"])
+    sign_in(trouble, address + FORMS["shopping"], account, SIGN_IN["shopping"])
     web.expire("shopping")
     trouble.get_by_role("link", name="My Orders").click()
     assert "/customer/account/login/" in trouble.url

@@ -17,6 +17,7 @@ from process_kit import Process
 from visitor_kit import Visitor, connected, ended
 
 from jitrl.errors import InvalidValue, WorldError
+from jitrl.worlds.pocket.accounts import FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 
 EDIT = "/customer/account/edit/"
@@ -26,7 +27,7 @@ def customer(web: Pocket) -> Visitor:
     account = web.accounts["shopping"]
     visitor = Visitor(web.addresses["shopping"])
     fields = {"name": account.username, "password": account.password}
-    visitor.submit(account.page, account.page, **fields)
+    visitor.submit(FORMS["shopping"], FORMS["shopping"], **fields)
     assert visitor.url == f"{visitor.address}/customer/account/"
     return visitor
 
@@ -109,7 +110,7 @@ def test_two_pockets_share_neither_data_nor_sessions(web: Pocket, other: Pocket)
     assert "/login/" in second.url
     account = other.accounts["shopping"]
     fields = {"name": account.username, "password": account.password}
-    assert "Whitby" in second.submit(account.page, account.page, **fields)
+    assert "Whitby" in second.submit(FORMS["shopping"], FORMS["shopping"], **fields)
     other.reset()
     other.expire()
     assert "Alnwick" in first.get("/customer/account/")
@@ -160,6 +161,7 @@ def test_a_port_out_of_range_is_refused() -> None:
 
 PARENT = """
 import os, sys
+from jitrl.worlds.pocket.accounts import FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 web = Pocket(sys.argv[1]).start()
 print(*web.addresses.values(), flush=True)

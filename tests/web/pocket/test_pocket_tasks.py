@@ -10,6 +10,7 @@ from reader_kit import Reader, solve
 from visitor_kit import Visitor
 
 from jitrl.worlds.browser.arena.arena import Arena
+from jitrl.worlds.pocket.accounts import FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import tasks
 from jitrl.worlds.pocket.world import benchmark
@@ -31,10 +32,10 @@ def visitor(web: Pocket) -> Visitor:
     somebody = Visitor(web.addresses["shopping"])
     for site, address in web.addresses.items():
         if site != "wikipedia":
-            account = web.accounts[site]
+            account, form = web.accounts[site], FORMS[site]
             fields = {"name": account.username, "username": account.username, "next": "/"}
             somebody.address = address
-            somebody.submit(account.page, account.page, password=account.password, **fields)
+            somebody.submit(form, form, password=account.password, **fields)
     return somebody
 
 

@@ -47,10 +47,10 @@ class Benchmark(Protocol):
         """Return BrowserGym's class of a task and its arguments but for `seed`.
 
         Called in the process of the browser. The object's `setup(page)` opens the page and returns
-        (goal, info), where info may hold a `note` that a model is shown beside each page: how it
-        has to answer. `validate(page, chat_messages)` returns (score, done, message, info). With
-        verdict "end", `validate` is called once, when the agent acts no more. An exception of it is
-        no verdict: the score is 0, and the reason is recorded.
+        (goal, info), where info may hold a `note` that a model is told with how actions are
+        written: how it has to answer. `validate(page, chat_messages)` returns (score, done,
+        message, info). With verdict "end", `validate` is called once, when the agent acts no more.
+        An exception of it is no verdict: the score is 0, and the reason is recorded.
         """
 
     def context(self, task: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Grammar:
     page, slots, sites  what is at hand
     messages            the user reads messages
     uploads             a folder whose files may be uploaded, None for no uploading
+    note                what the benchmark says of the form of answers
     """
 
     page: Page
@@ -53,6 +54,7 @@ class Grammar:
     sites: Mapping[str, str]
     messages: bool = True
     uploads: str | Path | None = None
+    note: str = ""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grammar):
@@ -75,6 +77,7 @@ class Grammar:
             + '\nFor instance: click("12"), fill("a51", "two words"), '
             'select_option("48", "blue"), press("7", "Enter")'
             + (', send_msg_to_user("the answer").' if self.messages else ".")
+            + (f"\n{self.note}" if self.note else "")
         )
 
     def read(self, written: str) -> str:

@@ -26,9 +26,10 @@ from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds import Grader
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.page import pack, read_tree, tidy
-from jitrl.worlds.browser.process import Grader, end_group
+from jitrl.worlds.browser.process import end_group
 
 _TITLE = 200
 _CLOSING = 5.0  # seconds that a browser may take to close

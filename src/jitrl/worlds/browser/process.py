@@ -11,22 +11,19 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds import Grader
 from jitrl.worlds.children import command, environment
 
-__all__ = ["BrowserGone", "BrowserProcess", "Grader"]
+__all__ = ["BrowserGone", "BrowserProcess"]
 
 _CLOSING = 5.0  # seconds that a browser may take to close
 _LINES = 3  # of what a process said last, in an error
 _STARTING = 120.0  # seconds for imports
-
-
-Grader = Callable[[Sequence[Mapping[str, str]]], str]
-"""Asks a language model: messages with `role` and `content` in, its reply out."""
 
 
 class BrowserGone(WorldError):

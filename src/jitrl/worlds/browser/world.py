@@ -14,13 +14,13 @@ from typing import Any
 from jitrl.checks import boolean, count, finite
 from jitrl.errors import InvalidValue, MissingExtra, UnknownName, WorldError
 from jitrl.records import Observation, State
-from jitrl.worlds import Defaults, Task
+from jitrl.worlds import Defaults, Grader, Task
 from jitrl.worlds.browser import chromium
 from jitrl.worlds.browser.address import normalised, on_site, outside
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, Grader
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import shown
@@ -207,7 +207,10 @@ class BrowserWorld:
         except BrowserGone as error:
             self._unbegun += 1
             if self._unbegun >= _UNBEGUN:
-                raise WorldError(f"{task} cannot begin: {error}") from error
+                raise WorldError(
+                    f"{task} cannot begin, nor could the {_UNBEGUN - 1} attempts before: {error}: "
+                    "see that the sites answer"
+                ) from error
             why = f"could not begin: {error}"
             return Observation(State(), why, (), truncated=True, reason=why)
         finally:
@@ -316,6 +319,7 @@ class BrowserWorld:
             self._benchmark.sites,
             self._benchmark.messages,
             self._options.uploads,
+            attempt.note,
         )
 
     def _observe(self, told: dict[str, Any], started: float, *, ended: bool = False) -> Observation:
@@ -390,7 +394,7 @@ class BrowserWorld:
                 history="\n".join(attempt.history),
                 task=attempt.slots.text,
             ),
-            text=self._text(attempt.page, reason, attempt.note),
+            text=self._text(attempt.page, reason),
             actions=tuple(weights),
             weights=tuple(weights.values()),
             reward=score - attempt.last.score,
@@ -404,10 +408,8 @@ class BrowserWorld:
         self._spent["total"] += time.perf_counter() - started
         return attempt.last
 
-    def _text(self, page: Page, reason: str, note: str) -> str:
-        """Return the page for a model: where it is, what went wrong, what it shows, and what the
-        benchmark says of the form of answers.
-        """
+    def _text(self, page: Page, reason: str) -> str:
+        """Return the page for a model: where it is, what went wrong, what it shows."""
         lines = [f"Address: {_cut(page.url)}", f"Title: {page.title}"]
         if len(page.tabs) > 1:
             tabs = [f"{i}: {_cut(url)}" for i, url in enumerate(page.tabs[:_TABS])]
@@ -415,8 +417,7 @@ class BrowserWorld:
             lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}{more}")
         if reason:
             lines.append(f"Note: {reason}")
-        pages = [*lines, "", shown(page, self._options.page_tokens)]
-        return "\n".join([*pages, "", note] if note else pages)
+        return "\n".join([*lines, "", shown(page, self._options.page_tokens)])
 
 
 def _cut(text: str) -> str:

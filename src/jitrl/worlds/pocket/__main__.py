@@ -2,6 +2,7 @@
 
 python -m jitrl.worlds.pocket [FIRST PORT]   start it; Ctrl-C ends it
 python -m jitrl.worlds.pocket tasks          write the task file anew
+python -m jitrl.worlds.pocket table          print the table of tasks that docs/pocket-web.md shows
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ from shutil import rmtree, which
 from types import MappingProxyType, TracebackType
 
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.worlds.browser.arena.sites import Account
 from jitrl.worlds.children import command, environment
-from jitrl.worlds.pocket.accounts import ACCOUNTS, Account
+from jitrl.worlds.pocket.accounts import ACCOUNTS
 from jitrl.worlds.pocket.server import DATA, FIRST, SESSIONS, SITES
 
 __all__ = ["Pocket"]
@@ -54,7 +55,7 @@ class Pocket:
         if port and not 1024 <= port <= 65535 - len(SITES):
             rule = f"must be 0, or lie in [1024, {65535 - len(SITES)}]"
             raise InvalidValue("port", port, rule)
-        self.accounts: Mapping[str, Account] = MappingProxyType(ACCOUNTS)
+        self.accounts: Mapping[str, Account] = ACCOUNTS
         self.addresses: Mapping[str, str] = {}
         self._inside = None if folder is None else Path(folder)
         self._port = port
@@ -105,6 +106,7 @@ class Pocket:
                 closing(sqlite3.connect(folder / data / FIRST)) as first,
                 closing(sqlite3.connect(folder / data / DATA, timeout=20)) as now,
             ):
+                now.execute("PRAGMA synchronous=OFF")  # nothing here outlives a power failure
                 first.backup(now)
 
     def expire(self, site: str | None = None) -> None:

@@ -12,12 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from jitrl.records import Observation
-from jitrl.worlds.browser.arena import theirs
 from jitrl.worlds.browser.arena.arena import Arena, of_file
 from jitrl.worlds.browser.arena.logins import LOGINS
-from jitrl.worlds.browser.arena.sites import Account
+from jitrl.worlds.browser.arena.packages import IMPORTED, require
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
-from jitrl.worlds.pocket.accounts import ACCOUNTS
+from jitrl.worlds.pocket.accounts import ACCOUNTS, FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import FILE
 
@@ -25,28 +24,25 @@ __all__ = ["DEFAULTS", "PocketWeb", "benchmark", "make"]
 
 
 def make(which: str, **options: Any) -> PocketWeb:
-    """Start the sites, and open tasks: "all", "0-100", "3,17", "site:shopping", "template:4".
+    """Start the sites, and open tasks: "all", "0-100", "3,17", "site:shopping", "template:4",
+    "all,-site:gitlab" (`task_files.choose`).
 
     options  those of `jitrl.worlds.browser.world.Options`
 
     Raises MissingExtra without the packages, InvalidValue for tasks or an option that cannot be,
     WorldError without a Chromium or where a site does not come up.
     """
-    needs("browsergym-core", *theirs.LIBRARIES, "django", "klaus", extra="pocket")
-    for package in theirs.NEEDED:
-        theirs.located(package, "")
+    needs("browsergym-core", *IMPORTED, "django", "klaus", extra="pocket")
+    require("webarena")
     _, browsers = chosen(options)
     # what is wrong with the tasks shows before anything is started
-    benchmark(which, sites=dict.fromkeys(_LABELS, "http://127.0.0.1:1"), logins_folder="unused")
+    benchmark(which, sites=dict.fromkeys(FORMS, "http://127.0.0.1:1"), logins_folder="unused")
     pocket = Pocket().start()
     try:
         return PocketWeb(which, pocket, browsers)
     except BaseException:
         pocket.close()
         raise
-
-
-_LABELS = ("shopping", "shopping_admin", "wikipedia", "gitlab")
 
 
 def benchmark(which: str, *, sites: Mapping[str, str], logins_folder: str) -> Arena:
@@ -57,16 +53,13 @@ def benchmark(which: str, *, sites: Mapping[str, str], logins_folder: str) -> Ar
         FILE,
         logins=MappingProxyType(
             {
-                label: replace(LOGINS[label], form=ACCOUNTS[label].page)
-                for label in _LABELS
+                label: replace(LOGINS[label], form=form)
+                for label, form in FORMS.items()
                 if label in LOGINS
             }
         ),
         sites=sites,
-        accounts={
-            label: Account(username=account.username, password=account.password)
-            for label, account in ACCOUNTS.items()
-        },
+        accounts=ACCOUNTS,
         version={"django": version("django"), "klaus": version("klaus")},
         logins_folder=logins_folder,
         evaluator_pause=0.0,

@@ -3,8 +3,8 @@
 "locks:4" has four locks, two by the front door and two by the back, red and blue ones; "locks:1"
 has one. A lock opens when its two digits are pressed in order: that ends the attempt with a score
 of 1. A wrong digit locks it for good. Any digit can be pressed, though only three are on offer. The
-last lock of "locks:jammed-4" is "locks:jam": attempts at it end with a reason, before the first
-step where the seed is even, else at the first.
+last lock of "locks:jammed-4" is "locks:jam": attempts at it end with a reason at the first step,
+one for even seeds, another for odd ones.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ def make(
     log: str = "",
     hard: bool = False,
     closed: bool = False,
-    shut: str = "",
+    down: str = "",
 ) -> Locks:
     """slow: seconds that a step takes; log: a file that the names of tasks are added to; hard:
     three digits, one of which is not on offer; closed: what is on offer is all that can be done;
-    shut: while this file is there no attempt at the back door can begin.
+    down: a file with the names of tasks whose attempts cannot begin, for as long as they are there.
     """
     kind, _, count = name.rpartition("-")
     if not count.isdecimal() or kind not in ("", "jammed"):
         raise WorldError(f"locks {name!r} have no number: write locks:4")
-    world = Locks(name, int(count), kind == "jammed", slow, log, hard, shut)
+    world = Locks(name, int(count), kind == "jammed", slow, log, hard, down)
     world.reader = None if closed else Dial()
     return world
 
@@ -69,7 +69,7 @@ class Locks:
     reader: Dial | None
 
     def __init__(
-        self, name: str, count: int, jammed: bool, slow: float, log: str, hard: bool, shut: str
+        self, name: str, count: int, jammed: bool, slow: float, log: str, hard: bool, down: str
     ) -> None:
         self.name = f"locks:{name}"
         self.tasks = tuple(
@@ -82,8 +82,7 @@ class Locks:
         )
         self.version: Mapping[str, str] = {"locks": "1.0", "kind": "hard" if hard else "easy"}
         self.seconds = {"total": 0.0, "actions": 0.0}
-        self._slow, self._log, self._hard = slow, log, hard
-        self._shut = Path(shut) if shut else None
+        self._slow, self._log, self._hard, self._down = slow, log, hard, down
         self._over = True
 
     def reset(self, seed: int, task: str | None = None, limit: int | None = None) -> Observation:
@@ -96,10 +95,9 @@ class Locks:
         if self._log:
             with Path(self._log).open("a") as log:
                 log.write(f"{self._task}\n")
-        if self._task.endswith("jam") and seed % 2 == 0:
-            return self._observe(reason="no such door: it was bricked up")
-        if self._shut is not None and self._shut.exists() and "back" in self._where():
-            return self._observe(reason="could not begin: the back door is shut")
+        self._bricked = seed % 2 == 0
+        if self._down and self._task in Path(self._down).read_text().split():
+            return self._observe(reason=f"could not begin: no way to {self._task}")
         return self._observe()
 
     def step(self, action: str) -> Observation:
@@ -107,6 +105,8 @@ class Locks:
             raise WorldError("no attempt is under way: call reset(seed)")
         time.sleep(self._slow)
         self._taken += 1
+        if self._task.endswith("jam") and self._bricked:
+            return self._observe(reason="no such door: it was bricked up")
         if self._task.endswith("jam"):
             return self._observe(reason="time-out: the dial did not turn in 30 s")
         if not Dial().executable(action):
@@ -116,9 +116,6 @@ class Locks:
 
     def close(self) -> None:
         self._over = True
-
-    def _where(self) -> tuple[str, ...]:
-        return next(task.sites for task in self.tasks if task.name == self._task)
 
     def _code_of(self, index: int) -> str:
         """The code of a lock: all of one colour open alike."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from arena_kit import Stand, stands
+from arena_kit import Stand, stands, task
 from typer.testing import CliRunner
 
 from jitrl.cli import app
 from jitrl.errors import InvalidValue, WorldError
-from jitrl.worlds.browser.arena.doctor import examine, packages, sites
+from jitrl.worlds.browser.arena.doctor import Finding, examine, packages, playable, sites
 from jitrl.worlds.browser.arena.reset import fetch, reset
 from jitrl.worlds.browser.arena.sites import SITES
+from jitrl.worlds.browser.arena.task_files import choose
 
 
 def test_each_site_is_asked_at_its_address():
@@ -31,6 +32,26 @@ def test_each_site_is_asked_at_its_address():
     assert found["gitlab"].works is False and "must be an address" in found["gitlab"].said
     assert found["shopping"].works is None
     assert found["shopping"].remedy.startswith("set WA_SHOPPING=")
+
+
+def test_the_tasks_that_have_what_they_need_are_said_as_a_command():
+    graded = {"eval": {"reference_answers": {"fuzzy_match": ["a"]}}}
+    tasks = {
+        0: task(0, sites=["reddit"]),
+        1: task(1, sites=["map"]),
+        2: task(2, sites=["reddit", "gitlab"]),
+        3: task(3, sites=["reddit"], **graded),
+    }
+    found = [Finding(site, site in ("reddit", "gitlab") or None, "") for site in SITES]
+    found.append(Finding("gitlab login", False, ""))
+    without = playable("webarena", tasks, found)
+    assert (without.works, without.said) == (True, "1 of 4 can be played without a grader")
+    assert without.remedy == "jitrl run webarena:all,-site:gitlab,-site:map,-graded"
+    chosen = without.remedy.removeprefix("jitrl run webarena:")
+    assert choose(chosen, tasks) == (0,)
+    every = [Finding(site, True, "") for site in SITES]
+    assert playable("webarena", {1: tasks[1]}, every).remedy == "jitrl run webarena:all"
+    assert playable("webarena", {1: tasks[1]}, found).works is False
 
 
 def test_a_missing_chromium_is_said_with_what_to_do():

@@ -23,6 +23,7 @@ def test_a_missing_address_names_its_variable():
         addresses(["map", "shopping_admin", "map"], environment={"WA_MAP": "http://m"})
     assert "shopping_admin" in str(error.value) and "set WA_SHOPPING_ADMIN" in str(error.value)
     assert "WA_MAP" not in str(error.value)
+    assert str(error.value).endswith("or leave tasks out: -site:shopping_admin")
 
 
 @pytest.mark.parametrize(

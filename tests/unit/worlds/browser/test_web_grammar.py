@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,11 @@ def test_nothing_can_be_uploaded_and_messages_only_sent_to_a_reader() -> None:
     assert "send_msg_to_user" not in silent.guide
     refused(silent, 'send_msg_to_user("hi")', "cannot be used here")
     refused(silent, 'report_infeasible("no")', "cannot be used here")
+
+
+def test_the_guide_says_what_form_an_answer_must_have() -> None:
+    grammar = replace(at(button("Go")), note="Answer with one JSON object.")
+    assert grammar.guide.endswith("\nAnswer with one JSON object.")
 
 
 # What is said, and where one goes.

@@ -1,14 +1,18 @@
 """WebArena, WebArena-Lite and WebArena-Verified: real sites, judged by the benchmarks' own rules.
 
 sites        addresses and accounts: options, variables, a file
-tasks        task files: read, chosen from, filled with addresses
+packages     the packages that task files and evaluators come in
+task_files   task files: read, chosen from, filled with addresses
 logins       logging in once, through the page; noticing that it has expired
 expressions  the helper calls of task files, read and never evaluated
-theirs       the benchmarks' own evaluators, run with what they import put in place
-judging      the verdict: asked once, in tabs of its own
-arena        WebArena, WebArena-Lite and other files of tasks, as benchmarks
-verified     WebArena-Verified, judged by its own command in an interpreter of its own
-task         a task as BrowserGym plays it
+evaluators   the benchmarks' own evaluators, run with what they import put in place
+judging      their verdict on an attempt: asked once, in tabs of its own
+gym_tasks    a task as BrowserGym plays it: begun, and judged at its end
+arena        files of tasks as benchmarks: what `webarena`, `lite` and the pocket web are made of
+webarena     WebArena as a world
+lite         WebArena-Lite as a world
+verified     WebArena-Verified as a world, judged by its own command in an interpreter of its own
+recording    what a browser sent and received, for that command
 reset        bringing the sites back to where they began
 doctor       what answers, what works, what is missing
 """

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from jitrl.cache import cache_folder
 from jitrl.checks import finite, option_text
 from jitrl.errors import InvalidValue, UnknownName
-from jitrl.worlds import Task
-from jitrl.worlds.browser.arena import tasks, theirs
-from jitrl.worlds.browser.arena.judging import Grader, Judge
+from jitrl.worlds import Grader, Task
+from jitrl.worlds.browser.arena import evaluators, task_files
+from jitrl.worlds.browser.arena.judging import Judge
 from jitrl.worlds.browser.arena.logins import LOGINS, Login, Logins
+from jitrl.worlds.browser.arena.packages import PACKAGES
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES, Account, addresses
 from jitrl.worlds.browser.arena.sites import accounts as who_logs_in
 
 if TYPE_CHECKING:
     from browsergym.core.task import AbstractBrowserTask
 
-__all__ = ["OPTIONS", "WORDS", "Arena", "checked", "of_file", "plain"]
+__all__ = ["OPTIONS", "WORDS", "Arena", "checked", "of_file", "of_package", "plain"]
 
 WORDS = ("sites", "accounts", "accounts_file", "logins_folder", "evaluator_pause")
 """What a benchmark of WebArena's may be told in words; `webarena.make` says what each means."""
@@ -55,9 +56,18 @@ def of_file(
         label: {"username": a.username, "password": a.password} for label, a in accounts.items()
     }
     chosen = checked(kind, options) | {"sites": sites, "accounts": given, "environment": {}}
-    return Arena(
-        kind, which, tasks.read(path), logins=logins, known=tuple(sites), packages=version, **chosen
-    )
+    file, known = task_files.read(path), tuple(sites)
+    return Arena(kind, which, file, logins=logins, known=known, packages=version, **chosen)
+
+
+def of_package(kind: str, which: str, **options: Any) -> Arena:
+    """Return tasks of "webarena" or "webarena-lite"; the options are those of `webarena.make`.
+
+    Raises MissingExtra without its package.
+    """
+    package, chosen = PACKAGES[kind], checked(kind, options)
+    packages = {package.name: package.version}
+    return Arena(kind, which, package.read(), packages=packages, **chosen)
 
 
 class Arena:
@@ -76,7 +86,7 @@ class Arena:
         self,
         kind: str,
         which: str,
-        file: tasks.TaskFile,
+        file: task_files.TaskFile,
         *,
         known: tuple[str, ...] = SITES,
         logins: Mapping[str, Login] = LOGINS,
@@ -90,9 +100,9 @@ class Arena:
         evaluator_pause: float | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        numbers = tasks.choose(which, file.tasks, named)
+        numbers = task_files.choose(which, file.tasks, named)
         self._configs = {f"{kind}:{n}": file.tasks[n] for n in numbers}
-        needed = [s for c in self._configs.values() for s in tasks.sites_of(c, known)]
+        needed = [s for c in self._configs.values() for s in task_files.sites_of(c, known)]
         self.sites: Mapping[str, str] = addresses(needed, known, sites, environment)
         defaults = ACCOUNTS if known is SITES else {}
         self._accounts: Mapping[str, Account] = MappingProxyType(
@@ -120,10 +130,10 @@ class Arena:
 
         Raises MissingExtra without the evaluators' packages, InvalidValue for an unknown task.
         """
-        from jitrl.worlds.browser.arena.task import ArenaTask
+        from jitrl.worlds.browser.arena.gym_tasks import ArenaTask
 
         return ArenaTask, {
-            "config": tasks.fill(self._config(task), self.sites),
+            "config": task_files.fill(self._config(task), self.sites),
             "sites": dict(self.sites),
             "logins": self._logins,
             "judge": self._judge,
@@ -136,17 +146,17 @@ class Arena:
 
     def needs_grader(self, task: str) -> bool:
         """Say whether a task's score can depend on what a grader says."""
-        return tasks.needs_grader(self._config(task))
+        return task_files.needs_grader(self._config(task))
 
     @cached_property
     def _judge(self) -> Judge:
         def pause(seconds: float) -> None:
             time.sleep(seconds if self._pause is None else self._pause)
 
-        load = partial(theirs.load, self._evaluators, self.sites, self._accounts, sleep=pause)
+        load = partial(evaluators.load, self._evaluators, self.sites, self._accounts, sleep=pause)
         return Judge(load, lambda: self.grader)
 
-    def _config(self, task: str) -> tasks.Config:
+    def _config(self, task: str) -> task_files.Config:
         if task not in self._configs:
             raise UnknownName("task", task, [f"{next(iter(self._configs))} ..."])
         return self._configs[task]
@@ -176,6 +186,6 @@ def checked(
     return dict(options)
 
 
-def _task(name: str, config: tasks.Config) -> Task:
+def _task(name: str, config: task_files.Config) -> Task:
     template = str(config.get("intent_template_id", ""))
     return Task(name, tuple(config["sites"]), template)

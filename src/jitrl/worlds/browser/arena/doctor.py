@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import InvalidValue, JitrlError, WorldError
 from jitrl.worlds.browser import chromium
-from jitrl.worlds.browser.arena import tasks, theirs
+from jitrl.worlds.browser.arena import evaluators
 from jitrl.worlds.browser.arena.logins import LOGINS, inside, log_in
+from jitrl.worlds.browser.arena.packages import IMPORTED, PACKAGES
 from jitrl.worlds.browser.arena.reset import Fetched, fetch
 from jitrl.worlds.browser.arena.sites import SITES, Account, accounts, addresses, variable
+from jitrl.worlds.browser.arena.task_files import Config, choose, needs_grader
 from jitrl.worlds.browser.arena.verified import INSTALL, Referee
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["KINDS", "Finding", "examine", "opened", "packages", "sites"]
+__all__ = ["KINDS", "Finding", "examine", "opened", "packages", "playable", "sites"]
 
 KINDS = ("webarena", "webarena-lite", "webarena-verified")
-_PACKAGES = {
-    "webarena": ("libwebarena", "webarena/test.raw.json"),
-    "webarena-lite": (
-        "browsergym-webarenalite",
-        "browsergym/webarenalite/test_webarena_lite.raw.json",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +51,8 @@ def examine(
     log_in: bool = True,
     environment: Mapping[str, str] = os.environ,
 ) -> list[Finding]:
-    """Return what a run of `kind` would find: packages, sites, and logins in a browser.
+    """Return what a run of `kind` would find: packages, sites, logins in a browser, and the command
+    that plays the tasks which have all that they need.
 
     program  a Chromium; None for the one that is found
     log_in   try the logins too, in a browser
@@ -65,12 +60,14 @@ def examine(
     """
     if kind not in KINDS:
         raise InvalidValue("benchmark", kind, f"must be one of: {', '.join(KINDS)}")
-    found = packages(kind, program)
-    places = sites(environment)
-    if not log_in:
-        return found + places
-    usable = {p.what for p in places if p.works}
-    return found + places + _logins(usable, program, environment)
+    found = sites(environment)
+    if log_in:
+        found += _logins({site.what for site in found if site.works}, program, environment)
+    try:
+        tasks = [playable(kind, _tasks(kind), found)]
+    except JitrlError:
+        tasks = []  # their package is missing, as another row says
+    return packages(kind, program) + found + tasks
 
 
 def packages(kind: str, program: str | None = None) -> list[Finding]:
@@ -79,8 +76,9 @@ def packages(kind: str, program: str | None = None) -> list[Finding]:
     found += [_package(name) for name in ("browsergym-core", "playwright")]
     if kind == "webarena-verified":
         return [*found, _verified()]
-    names = (_PACKAGES[kind][0], *theirs.NEEDED[len(_PACKAGES) :])
-    return [*found, *(_package(name) for name in names), *_sentences(), *_graded(kind)]
+    package = PACKAGES[kind]
+    found.append(_package(package.name, package.install))
+    return [*found, *map(_package, IMPORTED), *_sentences(), *_graded(kind)]
 
 
 def sites(
@@ -102,6 +100,27 @@ def sites(
     if all(finding.works is None for finding in found):
         found.append(Finding("sites", False, "none has an address", "set those that you have"))
     return found
+
+
+def playable(kind: str, tasks: Mapping[int, Config], found: Sequence[Finding]) -> Finding:
+    """Return how many tasks have all that they need, and the command that plays them.
+
+    found  of `sites`, and of the logins that were tried
+    """
+    works = {finding.what: finding.works for finding in found}
+    lacking = {site for site in SITES if not works[site] or works.get(f"{site} login") is False}
+    needed = [site for site in SITES if any(site in task["sites"] for task in tasks.values())]
+    parts = ["all", *(f"-site:{site}" for site in needed if site in lacking)]
+    said = f"of {len(tasks)} can be played"
+    if any(map(needs_grader, tasks.values())):
+        parts.append("-graded")
+        said += " without a grader"
+    which = ",".join(parts)
+    try:
+        count = len(choose(which, tasks))
+    except InvalidValue:  # it leaves no task
+        return Finding("tasks", False, f"none {said}")
+    return Finding("tasks", True, f"{count} {said}", f"jitrl run {kind}:{which}")
 
 
 def _answers(site: str, address: str, ask: Callable[[str], Fetched]) -> Finding:
@@ -174,18 +193,16 @@ def _chromium(program: str | None) -> Finding:
         return Finding("Chromium", False, str(error), named)
 
 
-def _package(name: str) -> Finding:
-    # The benchmarks' packages ask for gigabytes that are not used here.
-    without = "--no-deps " if name in theirs.NEEDED[: len(_PACKAGES)] else ""
+def _package(name: str, install: str = "pip install 'jitrl[webarena]'") -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        return Finding(name, False, "not installed", f"pip install {without}{name}")
+        return Finding(name, False, "not installed", install)
 
 
 def _sentences() -> list[Finding]:
     try:
-        said = theirs.sentences()
+        said = evaluators.sentences()
     except ImportError:
         return []  # nltk is missing, as another row says
     exact = said == "punkt_tab"
@@ -195,12 +212,17 @@ def _sentences() -> list[Finding]:
 
 def _graded(kind: str) -> list[Finding]:
     try:
-        file = tasks.read(Path(theirs.located(*_PACKAGES[kind])))
+        tasks = _tasks(kind)
     except JitrlError:
         return []  # its package is missing, as another row says
-    count = sum(tasks.needs_grader(config) for config in file.tasks.values())
-    said = f"{count} of {len(file.tasks)} tasks may ask a language model"
-    return [Finding("grader", None, said, "name one with --grader, or leave these tasks out")]
+    count = sum(map(needs_grader, tasks.values()))
+    said = f"{count} of {len(tasks)} tasks may ask a language model"
+    leave_out = f"name one with --grader, or leave these tasks out: {kind}:all,-graded"
+    return [Finding("grader", None, said, leave_out)]
+
+
+def _tasks(kind: str) -> Mapping[int, Config]:
+    return (Referee() if kind == "webarena-verified" else PACKAGES[kind]).read().tasks
 
 
 def _verified() -> Finding:

@@ -15,14 +15,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jitrl.errors import JitrlError, WorldError
+from jitrl.worlds import Grader
+from jitrl.worlds.browser.arena.evaluators import Evaluators
 from jitrl.worlds.browser.arena.expressions import PREFIX, parse
-from jitrl.worlds.browser.arena.tasks import Config
-from jitrl.worlds.browser.arena.theirs import Ask, Evaluators
+from jitrl.worlds.browser.arena.task_files import Config
 
-__all__ = ["Grader", "Judge", "answer_in"]
-
-Grader = Ask
-"""A language model that grades: messages with `role` and `content` in, its reply out."""
+__all__ = ["Judge", "answer_in"]
 
 
 def answer_in(messages: Sequence[Mapping[str, Any]]) -> str | None:
@@ -43,7 +41,7 @@ class Judge:
     """
 
     def __init__(
-        self, evaluators: Callable[[Ask], Evaluators], grader: Callable[[], Grader | None]
+        self, evaluators: Callable[[Grader], Evaluators], grader: Callable[[], Grader | None]
     ) -> None:
         self._grader = grader
         self._asked = False

@@ -86,7 +86,8 @@ def addresses(
     if missing:
         raise WorldError(
             f"no address for {', '.join(n for n in wanted if n not in found)}: set "
-            f"{', '.join(missing)}, for instance {missing[0]}=http://127.0.0.1:7770"
+            f"{', '.join(missing)}, for instance {missing[0]}=http://127.0.0.1:7770, or leave "
+            f"tasks out: {','.join(f'-site:{n}' for n in wanted if n not in found)}"
         )
     return found
 

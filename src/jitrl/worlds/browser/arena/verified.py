@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitrl.errors import MissingExtra, WorldError
-from jitrl.worlds.browser.arena import recording, tasks
+from jitrl.worlds.browser.arena import recording, task_files
 from jitrl.worlds.browser.arena.arena import Arena, checked, plain
 from jitrl.worlds.browser.arena.sites import placeholder
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
@@ -76,9 +76,8 @@ def benchmark(which: str, **options: Any) -> Verified:
     """Return the benchmark; see `make`."""
     given = checked("webarena-verified", options, _OPTIONS)
     referee = Referee(given.pop("interpreter", None), given.pop("keep", None))
-    file = tasks.read(referee.folder / "dataset/webarena-verified.json", needs=("start_urls",))
     hard = _subset(referee.folder / "dataset/subsets/webarena-verified-hard.json")
-    return Verified(which, file, hard, referee, given)
+    return Verified(which, referee.read(), hard, referee, given)
 
 
 class Verified(Arena):
@@ -87,7 +86,7 @@ class Verified(Arena):
     def __init__(
         self,
         which: str,
-        file: tasks.TaskFile,
+        file: task_files.TaskFile,
         hard: tuple[int, ...],
         referee: Referee,
         options: Mapping[str, Any],
@@ -101,10 +100,10 @@ class Verified(Arena):
 
     def entry(self, task: str) -> tuple[type[AbstractBrowserTask], dict[str, Any]]:
         """Return BrowserGym's class of a task and its arguments but for `seed`."""
-        from jitrl.worlds.browser.arena.task import VerifiedTask
+        from jitrl.worlds.browser.arena.gym_tasks import VerifiedTask
 
         return VerifiedTask, {
-            "config": tasks.fill(self._config(task), self.sites),
+            "config": task_files.fill(self._config(task), self.sites),
             "sites": dict(self.sites),
             "logins": self._logins,
             "judge": self._referee,
@@ -167,6 +166,11 @@ class Referee:
     def folder(self) -> Path:
         """Where its data lie."""
         return self._found[1] / "assets"
+
+    def read(self) -> task_files.TaskFile:
+        """Return its tasks."""
+        file = self.folder / "dataset/webarena-verified.json"
+        return task_files.read(file, needs=("start_urls",))
 
     def score(
         self, number: int, sites: Mapping[str, str], answer: str | None, har: Mapping[str, Any]

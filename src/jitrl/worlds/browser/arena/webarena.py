@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
-from jitrl.worlds.browser.arena import tasks
-from jitrl.worlds.browser.arena.arena import WORDS, Arena, checked, plain
-from jitrl.worlds.browser.arena.theirs import LIBRARIES, located
+from jitrl.worlds.browser.arena.arena import WORDS, Arena, of_package, plain
+from jitrl.worlds.browser.arena.packages import IMPORTED
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
 
-_PACKAGE = "libwebarena"
-
 
 def make(which: str, **options: Any) -> BrowserWorld:
-    """Open tasks: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222".
+    """Open tasks: "all", "0-811", "17", "3,40-60", "site:shopping", "template:222"; with a minus
+    before it, what is left out: "all,-site:map", "0-811,-graded" (`task_files.choose`).
 
     sites            label -> address, for those that no variable names (`sites.addresses`)
     accounts         label -> username and password (`sites.accounts`), or a file: accounts_file
@@ -27,13 +24,11 @@ def make(which: str, **options: Any) -> BrowserWorld:
     Raises MissingExtra without the packages; InvalidValue for an unknown task or option; WorldError
     without a Chromium, or where the address of a site that these tasks need is missing.
     """
-    needs("browsergym-core", *LIBRARIES, extra="webarena")
+    needs("browsergym-core", *IMPORTED, extra="webarena")
     told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena", which, benchmark(which, **told), __name__, told, browsers)
 
 
 def benchmark(which: str, **options: Any) -> Arena:
     """Return the benchmark; see `make`."""
-    file = tasks.read(located(_PACKAGE, "webarena/test.raw.json"))
-    told = checked("webarena", options)
-    return Arena("webarena", which, file, packages={_PACKAGE: version(_PACKAGE)}, **told)
+    return of_package("webarena", which, **options)

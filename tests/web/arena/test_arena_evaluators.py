@@ -10,24 +10,19 @@ import pytest
 from nltk.tokenize import NLTKWordTokenizer
 
 from jitrl.errors import InvalidValue, WorldError
-from jitrl.worlds.browser.arena import theirs
+from jitrl.worlds.browser.arena.evaluators import load, tokenize
 from jitrl.worlds.browser.arena.expressions import HELPERS, PREFIX, parse
 from jitrl.worlds.browser.arena.lite import benchmark as lite
+from jitrl.worlds.browser.arena.packages import PACKAGES
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES
 from jitrl.worlds.browser.arena.webarena import benchmark as webarena
 
 SEVEN = {label: f"http://{label}.test:8080" for label in SITES}
-FILES = {
-    "webarena": ("libwebarena", "webarena/test.raw.json"),
-    "webarena-lite": (
-        "browsergym-webarenalite",
-        "browsergym/webarenalite/test_webarena_lite.raw.json",
-    ),
-}
 
 
 def content(kind):
-    return json.loads(theirs.located(*FILES[kind]).read_bytes())
+    package = PACKAGES[kind]
+    return json.loads(package.path(package.tasks).read_bytes())
 
 
 def test_webarena_has_its_812_tasks():
@@ -70,7 +65,7 @@ def test_lite_has_rules_of_its_own():
     assert small.needs_grader("webarena-lite:7")
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", PACKAGES)
 def test_every_expression_of_every_task_is_read_without_evaluating_it(kind):
     expressions = [
         text
@@ -85,7 +80,7 @@ def test_every_expression_of_every_task_is_read_without_evaluating_it(kind):
         assert call.function in HELPERS and expression.startswith(PREFIX + call.function)
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", PACKAGES)
 def test_every_task_is_filled_with_addresses(kind):
     every = {"webarena": webarena, "webarena-lite": lite}[kind]("all", sites=SEVEN)
     for task in every.tasks:
@@ -107,14 +102,14 @@ def test_only_the_sites_of_the_chosen_tasks_need_an_address(monkeypatch):
 def test_loading_the_evaluators_needs_no_key_and_imports_no_model_client(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     before = set(sys.modules)
-    for kind in FILES:
-        assert theirs.load(kind, SEVEN, ACCOUNTS, lambda _: "").helpers.keys() == HELPERS.keys()
+    for kind in PACKAGES:
+        assert load(kind, SEVEN, ACCOUNTS, lambda _: "").helpers.keys() == HELPERS.keys()
     new = {name.partition(".")[0] for name in set(sys.modules) - before}
     assert not new & {"openai", "transformers", "torch", "tiktoken", "webarena", "browsergym"}
 
 
 def test_an_expression_that_reaches_the_evaluators_themselves_is_refused(tmp_path):
-    evaluators = theirs.load("webarena", SEVEN, ACCOUNTS, lambda _: "")
+    evaluators = load("webarena", SEVEN, ACCOUNTS, lambda _: "")
     rules = {"url": "func:print()", "locator": "", "required_contents": {"must_include": ["x"]}}
     file = tmp_path / "task.json"
     file.write_text(json.dumps({"eval": {"eval_types": ["program_html"], "program_html": [rules]}}))
@@ -127,7 +122,7 @@ def test_an_expression_that_reaches_the_evaluators_themselves_is_refused(tmp_pat
         evaluators.route(str(file))([{}, {"answer": ""}], str(file), page, None)
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", PACKAGES)
 def test_words_of_a_single_sentence_are_nltks(kind):
     answers = []
     for task in content(kind):
@@ -137,7 +132,7 @@ def test_words_of_a_single_sentence_are_nltks(kind):
     words = NLTKWordTokenizer()
     for answer in answers:
         if ". " not in answer and "? " not in answer and "! " not in answer:
-            assert theirs.tokenize(answer.lower()) == words.tokenize(answer.lower())
+            assert tokenize(answer.lower()) == words.tokenize(answer.lower())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +149,7 @@ def test_words_of_a_single_sentence_are_nltks(kind):
     ],
 )
 def test_a_digit_must_be_a_word_of_the_answer(tmp_path, answer, score):
-    evaluators = theirs.load("webarena", SEVEN, ACCOUNTS, lambda _: "")
+    evaluators = load("webarena", SEVEN, ACCOUNTS, lambda _: "")
     file = tmp_path / "task.json"
     rules = {"eval_types": ["string_match"], "reference_answers": {"must_include": ["6"]}}
     file.write_text(json.dumps({"intent": "How many?", "eval": rules}))

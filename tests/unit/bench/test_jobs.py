@@ -9,8 +9,8 @@ from folders import log_of
 
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
+from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.runner import open_world, run
-from jitrl.bench.workers import Job, play_all
 from jitrl.errors import RunError
 from jitrl.worlds import World
 

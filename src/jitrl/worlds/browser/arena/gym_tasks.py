@@ -1,4 +1,7 @@
-"""A task as BrowserGym plays it. Imported in the process of the browser only."""
+"""A task as BrowserGym plays it: logged in and opened, and judged when the agent acts no more.
+
+Imported in the process of the browser only.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import recording
 from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
-from jitrl.worlds.browser.arena.tasks import Config
+from jitrl.worlds.browser.arena.task_files import Config
 from jitrl.worlds.browser.arena.verified import ANSWER
 
 __all__ = ["ArenaTask", "VerifiedTask"]

@@ -18,27 +18,19 @@ import builtins
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 from jitrl.errors import MissingExtra, WorldError
+from jitrl.worlds import Grader
 from jitrl.worlds.browser.arena.expressions import HELPERS
+from jitrl.worlds.browser.arena.packages import IMPORTED, PACKAGES
 from jitrl.worlds.browser.arena.sites import SITES, Account
 
-__all__ = ["LIBRARIES", "NEEDED", "Ask", "Evaluators", "load", "located", "sentences", "tokenize"]
+__all__ = ["Evaluators", "load", "sentences", "tokenize"]
 
-Ask = Callable[[Sequence[Mapping[str, str]]], str]
-"""Asks a model: messages with `role` and `content` in, its reply out."""
-
-_PACKAGES = {"webarena": "libwebarena", "webarena-lite": "browsergym-webarenalite"}
-_FOLDERS = {"webarena": "webarena/evaluation_harness", "webarena-lite": "browsergym/webarenalite"}
 _LOADS = itertools.count()
-LIBRARIES = ("nltk", "requests", "beartype")
-"""What the evaluators import and the extra `webarena` brings."""
-NEEDED = (*_PACKAGES.values(), *LIBRARIES)
-"""What must be installed, the first two without their dependencies."""
 
 
 class Evaluators:
@@ -61,18 +53,19 @@ def load(
     kind: str,
     addresses: Mapping[str, str],
     accounts: Mapping[str, Account],
-    ask: Ask,
+    grader: Grader,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Evaluators:
     """Return the evaluators of "webarena" or "webarena-lite". Raises MissingExtra without them."""
-    folder = located(_PACKAGES[kind], _FOLDERS[kind])
+    package = PACKAGES[kind]
+    folder = package.path(package.evaluators)
     try:
         import nltk.tokenize  # noqa: F401  (later would be in the midst of a verdict)
     except ImportError as error:
         raise _missing(error) from error
 
     def complete(messages: Sequence[Mapping[str, str]], **_: object) -> str:
-        return ask(messages)  # what else they ask for are names and limits of one provider's model
+        return grader(messages)  # not told: names and limits of one provider's model
 
     places = {label.upper(): addresses.get(label, "") for label in SITES}
     logins = {
@@ -90,24 +83,10 @@ def load(
         "nltk.tokenize": SimpleNamespace(word_tokenize=tokenize),
         "time": SimpleNamespace(sleep=sleep),
     }
-    package = ".".join(folder.parts[-2:])
-    helpers = _run(folder / "helper_functions.py", package, given)
-    given[f"{package}.helper_functions"] = helpers
-    return Evaluators(_run(folder / "evaluators.py", package, given), helpers)
-
-
-def located(package: str, path: str) -> Path:
-    """Return where a file of an installed package lies; the package is not imported.
-
-    Raises MissingExtra.
-    """
-    try:
-        return Path(str(distribution(package).locate_file(path)))
-    except PackageNotFoundError as error:
-        raise MissingExtra(
-            f"{package} is not installed: pip install --no-deps libwebarena==0.0.4 "
-            "browsergym-webarenalite==0.14.3"
-        ) from error
+    name = package.evaluators.replace("/", ".")
+    helpers = _run(folder / "helper_functions.py", name, given)
+    given[f"{name}.helper_functions"] = helpers
+    return Evaluators(_run(folder / "evaluators.py", name, given), helpers)
 
 
 def _run(path: Path, package: str, given: Mapping[str, Any]) -> ModuleType:
@@ -142,7 +121,7 @@ def _run(path: Path, package: str, given: Mapping[str, Any]) -> ModuleType:
 
 
 def _missing(error: ImportError) -> MissingExtra:
-    name = "'jitrl[webarena]'" if error.name in LIBRARIES else error.name
+    name = "'jitrl[webarena]'" if error.name in IMPORTED else error.name
     return MissingExtra(f"{error.name} is not installed: pip install {name}")
 
 

@@ -14,7 +14,7 @@ from jitrl.worlds.browser.address import outside
 from jitrl.worlds.browser.arena import Account, Login, of_file
 from jitrl.worlds.browser.arena.judging import answer_in
 from jitrl.worlds.browser.arena.logins import Logins
-from jitrl.worlds.browser.arena.tasks import choose, fill, needs_grader, read, sites_of
+from jitrl.worlds.browser.arena.task_files import choose, fill, needs_grader, read, sites_of
 
 SITES = {"shop": "http://shop.test", "shop_admin": "http://shop.test/admin", "wiki": "http://w"}
 
@@ -35,15 +35,28 @@ def tasks(*numbers, **more):
         ("template:7", (3, 8, 9)),
         ("some", (9, 5)[::-1]),
         ("some,3", (3, 5, 9)),
+        ("all,-site:map", (3, 5, 9)),
+        ("-5, all, -template:8", (3, 8, 9)),
+        ("0-8,-some,-9", (3, 8)),
+        ("graded", (9,)),
+        ("all,-graded", (3, 5, 8)),
     ],
 )
 def test_tasks_are_chosen_in_the_files_order(which, numbers):
-    changes = {"t8": {"sites": ["reddit", "map"]}, "t5": {"intent_template_id": 8}}
+    changes = {
+        "t8": {"sites": ["reddit", "map"]},
+        "t5": {"intent_template_id": 8},
+        "t9": {"eval": {"reference_answers": {"fuzzy_match": ["a"]}}},
+    }
     assert choose(which, tasks(3, 5, 8, 9, **changes), {"some": (9, 5)}) == numbers
 
 
 @pytest.mark.parametrize(
-    "which", ["", "4", "6-7", "8-10", "site:mars", "template:1", "5,,8", "-5", "5-", "x", "3.0"]
+    "which",
+    [
+        *("", "4", "6-7", "8-10", "site:mars", "template:1", "5,,8", "5-", "x", "3.0", "graded"),
+        *("all,-", "all,-4", "all,-site:mars", "all,--5", "all,-graded", "- 5"),
+    ],
 )
 def test_what_names_no_task_is_an_error(which):
     with pytest.raises(InvalidValue, match="must name tasks in 3-9"):
@@ -54,13 +67,27 @@ def test_what_names_no_task_is_an_error(which):
     ("which", "twice"),
     [
         *(("5,5", 5), ("3-5,5", 5), ("5, 05", 5), ("3-8,5-9", "[58]"), ("all,all", "all")),
-        ("site:map,3,site:map", "site:map"),
+        *(("site:map,3,site:map", "site:map"), ("all,-5,-5", "-5")),
     ],
 )
 def test_a_task_that_is_named_twice_is_an_error(which, twice):
     changes = {"t8": {"sites": ["reddit", "map"]}}
     with pytest.raises(InvalidValue, match=f"must name each task once, not {twice} twice"):
         choose(which, tasks(3, 5, 8, 9, **changes))
+
+
+@pytest.mark.parametrize(
+    ("which", "why"),
+    [
+        ("-5", "must name tasks, and not only what is left out: all,-5"),
+        ("-site:reddit,-3", "must name tasks, and not only what is left out: all,-site:reddit,-3"),
+        ("5,-5", "must name more tasks than it leaves out"),
+        ("all,-site:reddit", "must name more tasks than it leaves out"),
+    ],
+)
+def test_what_leaves_no_task_is_an_error(which, why):
+    with pytest.raises(InvalidValue, match=f"tasks {why}, actual value: '{which}'"):
+        choose(which, tasks(3, 5, 8, 9))
 
 
 def test_a_file_is_known_by_its_hash(tmp_path):

@@ -56,26 +56,35 @@ def choose(
 ) -> tuple[int, ...]:
     """Return the numbers of the tasks that `which` names, in the file's order.
 
-    which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222", or one
-           of the `named` sets. Sets may overlap; numbers and ranges name each task once
-    Raises InvalidValue for a part that names no task, or is a repetition.
+    which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222",
+           "graded" (those whose score can depend on a grader), or one of the `named` sets; with a
+           minus before it ("all,-site:map") a part says what is left out, wherever it stands. Sets
+           may overlap; numbers and ranges name each task once
+    Raises InvalidValue for a part that names no task or repeats one, and where no task is left.
     """
     sets = {"all": tuple(tasks), **(named or {})}
+    if graded := [number for number, task in tasks.items() if needs_grader(task)]:
+        sets["graded"] = graded
     chosen: set[int] = set()
+    left_out: set[int] = set()
     once: set[int | str] = set()
     for part in (part.strip() for part in which.split(",")):
-        found = _part(part, tasks, sets)
+        found = _part(part.removeprefix("-"), tasks, sets)
         if not found:
             known = ", ".join([*sets, "site:NAME", "template:N"])
-            last = max(tasks)
-            rule = f"must name tasks in {min(tasks)}-{last}: numbers, ranges, {known}"
-            raise InvalidValue("tasks", part, rule)
+            rule = f"must name tasks in {min(tasks)}-{max(tasks)}: numbers, ranges, {known}"
+            raise InvalidValue("tasks", part, f"{rule}; with a minus before it, to be left out")
         names = found if _RANGE.fullmatch(part) else (part,)
         for name in once.intersection(names):
             raise InvalidValue("tasks", which, f"must name each task once, not {name} twice")
         once.update(names)
-        chosen.update(found)
-    return tuple(number for number in tasks if number in chosen)
+        (left_out if part.startswith("-") else chosen).update(found)
+    if not chosen:
+        rule = "must name tasks, and not only what is left out"
+        raise InvalidValue("tasks", which, f"{rule}: all,{which.strip()}")
+    if chosen <= left_out:
+        raise InvalidValue("tasks", which, "must name more tasks than it leaves out")
+    return tuple(number for number in tasks if number in chosen - left_out)
 
 
 def _part(
@@ -118,6 +127,8 @@ def sites_of(config: Config, known: Sequence[str]) -> tuple[str, ...]:
 def needs_grader(config: Config) -> bool:
     """Say whether a task's score can depend on what a grader, a language model, says."""
     rules = config["eval"]
+    if not isinstance(rules, Mapping):
+        return False  # WebArena-Verified's: they ask nobody
     targets = rules.get("program_html") or ()
     return "fuzzy_match" in (rules.get("reference_answers") or {}) or any(
         "fuzzy_match" in target["required_contents"] for target in targets
