@@ -45,7 +45,7 @@ FIRST = [next(group) for _, group in groupby(TASKS, key=lambda task: task["inten
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[PocketWeb]:
-    opened = make("pocket-web:all")
+    opened = make("pocket-web:all", settle=0.02)  # its pages do nothing by themselves
     assert isinstance(opened, PocketWeb)
     yield opened
     opened.close()
