@@ -15,7 +15,6 @@ import io
 import json
 import os
 import select
-import shutil
 import sys
 import tempfile
 import threading
@@ -29,7 +28,7 @@ from jitrl.errors import JitrlError, WorldError
 from jitrl.worlds import Grader
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.page import pack, read_tree, tidy
-from jitrl.worlds.browser.process import end_group
+from jitrl.worlds.browser.process import end_group, remove
 
 _TITLE = 200
 _CLOSING = 5.0  # seconds that a browser may take to close
@@ -189,14 +188,16 @@ class Server:
 
     def serve(self) -> None:
         """Answer; then close the browser."""
-        while line := self._asked.readline():
-            try:
-                answer = self._answer(json.loads(line))
-            except Exception as error:  # noqa: BLE001 - told to the process that asked
-                answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
-            self._tell(answer)
-        if self.host is not None:
-            self.host.close()
+        try:
+            while line := self._asked.readline():
+                try:
+                    answer = self._answer(json.loads(line))
+                except Exception as error:  # noqa: BLE001 - told to the process that asked
+                    answer = {"gone": f"{type(error).__name__}: {_first_line(str(error))}"}
+                self._tell(answer)
+        finally:
+            if self.host is not None:
+                self.host.close()
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         do = request.pop("do")
@@ -241,8 +242,11 @@ def main(folder: str) -> None:
     os.dup2(2, 1)  # whatever is printed goes where errors go
     server = Server(io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8"), answers)
     threading.Thread(target=_end_alone, args=(server,), daemon=True).start()
-    server.serve()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with suppress(BrokenPipeError):  # who asked is gone
+            server.serve()
+    finally:
+        remove(folder)
 
 
 def _end_alone(server: Server) -> None:
@@ -253,7 +257,7 @@ def _end_alone(server: Server) -> None:
     time.sleep(_CLOSING)  # so long it may close the browser by itself
     if server.host is not None and server.host.process is not None:
         end_group(server.host.process)
-    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    remove(tempfile.gettempdir())
     os._exit(1)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jitrl.errors import JitrlError, WorldError
@@ -22,6 +23,7 @@ from jitrl.worlds.children import command, environment
 __all__ = ["BrowserGone", "BrowserProcess"]
 
 _CLOSING = 5.0  # seconds that a browser may take to close
+_AGAIN = 0.02  # seconds between two tries to remove a folder
 _LINES = 3  # of what a process said last, in an error
 _STARTING = 120.0  # seconds for imports
 
@@ -125,7 +127,7 @@ class BrowserProcess:
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
-        shutil.rmtree(self._folder, ignore_errors=True)  # what a browser that was killed has left
+        remove(self._folder)  # what a browser that was killed has left
 
     def _let_go(self) -> None:
         browser, self._browser = self._browser, None
@@ -179,6 +181,19 @@ class _Browser:
             end_group(self.process)
             select.select([self.handle], [], [], _CLOSING)
         os.close(self.handle)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder while processes that are ending still write; once it is gone, none can.
+
+    Gives up after some seconds.
+    """
+    until = time.monotonic() + _CLOSING
+    while Path(folder).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if time.monotonic() >= until:
+            return
+        time.sleep(_AGAIN)
 
 
 def end_group(process: int) -> None:
