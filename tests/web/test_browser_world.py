@@ -133,11 +133,14 @@ def test_wrong_calls_are_refused(server: ThreadingHTTPServer, world: BrowserWorl
         open_world(server, colour="red")
     with pytest.raises(InvalidValue, match="address"):
         make("web:file:///etc/passwd", goal="x")
+    for wrong in ("http://[::1", "http://h:99999/", "http://h:abc/", "http://a b/"):
+        with pytest.raises(InvalidValue, match="address"):
+            make(f"web:{wrong}", goal="x")
     with pytest.raises(InvalidValue, match="password"):
         make("web:http://user:secret@127.0.0.1/", goal="x")
     for option, value in (
         *(("visible", "yes"), ("screenshot", 1), ("guarded", "no"), ("step_timeout", 0)),
-        ("uploads", "/no/such/folder"),
+        *(("uploads", "/no/such/folder"), ("uploads", ""), ("uploads", 5), ("uploads", "n" * 5000)),
     ):
         with pytest.raises(InvalidValue, match=option):
             open_world(server, **{option: value})

@@ -53,9 +53,11 @@ class OpenEnded:
         needs("browsergym-core")
         try:
             parts = urlsplit(which)
-            host = parts.hostname
-        except ValueError:
-            host = None
+            host, _ = parts.hostname, parts.port
+        except ValueError as error:
+            raise InvalidValue("address", which, f"is no address ({error})") from error
+        if any(character.isspace() for character in which):
+            raise InvalidValue("address", which, "must hold no white space")
         if "@" in parts.netloc:  # it would stand in the run folder
             raise InvalidValue("address", parts.hostname, "must hold no user and no password")
         if not host or parts.scheme not in ("http", "https"):

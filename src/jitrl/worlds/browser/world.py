@@ -74,8 +74,8 @@ class Options:
         boolean("visible", self.visible)
         boolean("screenshot", self.screenshot)
         count("page_tokens", self.page_tokens, least=100)
-        if self.uploads is not None and not Path(self.uploads).is_dir():
-            raise InvalidValue("uploads", str(self.uploads), "must be a folder that exists")
+        if self.uploads is not None and not _is_folder(self.uploads):
+            raise InvalidValue("uploads", self.uploads, "must be a folder that exists")
 
 
 def needs(*packages: str, extra: str = "web") -> None:
@@ -418,6 +418,15 @@ class BrowserWorld:
         if reason:
             lines.append(f"Note: {reason}")
         return "\n".join([*lines, "", shown(page, self._options.page_tokens)])
+
+
+def _is_folder(named: object) -> bool:
+    if not isinstance(named, str | Path) or not str(named).strip():
+        return False
+    try:
+        return Path(named).is_dir()
+    except (OSError, ValueError):  # too long, or with a null
+        return False
 
 
 def _cut(text: str) -> str:
