@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,20 +16,6 @@ from web_site_kit import GOAL, address, ended, open_world, site
 from jitrl.errors import WorldError
 from jitrl.worlds import make
 from jitrl.worlds.browser.world import BrowserWorld
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ThreadingHTTPServer]:
-    with site() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(server: ThreadingHTTPServer) -> Iterator[BrowserWorld]:
-    opened = open_world(server)
-    yield opened
-    opened.close()
-
 
 # --- on a page
 

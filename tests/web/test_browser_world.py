@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 
 import pytest
-from web_site_kit import GOAL, address, open_world, site
+from web_site_kit import GOAL, address, open_world
 
 from jitrl.errors import InvalidValue, UnknownName, WorldError
 from jitrl.worlds import make
 from jitrl.worlds.browser.world import BrowserWorld
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ThreadingHTTPServer]:
-    with site() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(server: ThreadingHTTPServer) -> Iterator[BrowserWorld]:
-    opened = open_world(server)
-    yield opened
-    opened.close()
-
 
 # --- what is shown
 

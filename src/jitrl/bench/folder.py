@@ -228,11 +228,6 @@ class RunFolder:
         new = next(islice(self.manifest.plan.numbers(), len(known), None))
         return [*(played.number for played in known if played.unbegun), new]
 
-    def left(self, plan: Plan) -> list[int]:
-        """Return the episodes of a plan that are not finished, in order."""
-        finished = {played.number for played in self.finished}
-        return [number for number in plan.wanted() if number not in finished]
-
     def _recover(self) -> None:
         """Read what is there, and cut away torn lines."""
         with writing(self.path):

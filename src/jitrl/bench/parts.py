@@ -100,7 +100,7 @@ def _part(
     held = read(folder).episodes if (folder / MANIFEST).exists() else []
     known = frozenset(played.number for played in held)
     wanted = plan(ours, whole.tasks)
-    left = [number for number in wanted.wanted() if number not in known]
+    left = wanted.left(known)
     at = wanted.place(left[0])[1] if left else -1
     share = access.of_part(number, workers)
     return _Part(ours, folder, share, whole.run, known, left, at, finished=not left)

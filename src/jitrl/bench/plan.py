@@ -6,7 +6,7 @@ of its own tasks under the same numbers, so that no number, id or random draw be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import count, takewhile
 
@@ -55,6 +55,10 @@ class Plan:
     def wanted(self) -> list[int]:
         """Return the episodes that this part plays, in order."""
         return list(takewhile(lambda number: number < self.total, self.numbers()))
+
+    def left(self, finished: Collection[int]) -> list[int]:
+        """Return the episodes that this part has still to play, in order."""
+        return [number for number in self.wanted() if number not in finished]
 
 
 def plan(configuration: Configuration, tasks: tuple[Task, ...]) -> Plan:

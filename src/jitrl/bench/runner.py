@@ -216,7 +216,7 @@ async def _episodes(
     ledger = Ledger(folder.path / CALLS if counted else None)
     with closing(ledger), graded(world, configuration, access, ledger):
         async with language.cast(configuration, access, ledger, models) as players:
-            for number in folder.left(wanted.plan):
+            for number in wanted.plan.left({played.number for played in folder.finished}):
                 access.budget.check(ledger)
                 if configuration.order == "passes" and wanted.plan.place(number)[1] != begun:
                     begun = wanted.plan.place(number)[1]

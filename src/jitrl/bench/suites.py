@@ -150,9 +150,7 @@ def unbegun(runs: Iterable[Run]) -> list[tuple[str, int, str]]:
 
 def attempts(group: Group) -> list[int]:
     """Return the attempts, from 0, that each seed has finished at some task: those of a curve."""
-    found = of_group(group)
-    begun = np.all([(~np.isnan(one)).any(axis=0) for one in found], axis=0)
-    return [int(attempt) for attempt in np.flatnonzero(begun)]
+    return [int(attempt) for attempt in np.flatnonzero(_drawn(of_group(group)))]
 
 
 def by_attempt(group: Group) -> Floats:
@@ -177,8 +175,15 @@ def bounds(group: Group, window: int) -> tuple[Floats, Floats] | None:
 
 def _begun(group: Group) -> list[Floats]:
     """Return the outcomes of each seed in its `attempts`."""
-    drawn = attempts(group)
-    return [one[:, drawn] for one in of_group(group)]
+    found = of_group(group)
+    drawn = _drawn(found)
+    return [one[:, drawn] for one in found]
+
+
+def _drawn(found: Sequence[Floats]) -> NDArray[np.bool_]:
+    """Say which attempts each seed has finished at some task."""
+    begun: NDArray[np.bool_] = np.all([(~np.isnan(one)).any(axis=0) for one in found], axis=0)
+    return begun
 
 
 def differences(among: Sequence[Group]) -> list[Difference]:

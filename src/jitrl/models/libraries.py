@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from jitrl.errors import InvalidValue, MissingExtra, RequestRejected
 
-__all__ = ["inference", "libraries", "placed", "without_bars"]
+__all__ = ["inference", "libraries", "one_line", "placed", "without_bars"]
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,9 @@ def placed(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except (AssertionError, RuntimeError) as error:  # torch asserts that it was built for it
-        raise InvalidValue("device", device, f"cannot hold the model ({_line(error)})") from error
+        raise InvalidValue(
+            "device", device, f"cannot hold the model ({one_line(error)})"
+        ) from error
 
 
 def inference(work: Callable[[], _T]) -> _T:
@@ -60,10 +62,11 @@ def inference(work: Callable[[], _T]) -> _T:
         with torch.inference_mode():
             return work()
     except torch.OutOfMemoryError as error:
-        reason = _line(error)
+        reason = one_line(error)
     # Raised out here, so that no traceback keeps the tensors that filled the memory.
     raise RequestRejected(f"lower `batch`, or shorten the prompt: {reason}")
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return what an error says, in one line that is not too long."""
     return " ".join(str(error).split())[:200]

@@ -29,7 +29,7 @@ from jitrl.models import (
     Token,
     Usage,
 )
-from jitrl.models.libraries import inference, libraries, placed, without_bars
+from jitrl.models.libraries import inference, libraries, one_line, placed, without_bars
 from jitrl.models.logits import base_logprobs, draw
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def make(
                 which, local_files_only=True, use_safetensors=True, dtype=dtype
             )
     except (OSError, ValueError, RuntimeError) as error:
-        reason = "" if isinstance(error, OSError) else f" ({' '.join(str(error).split())[:200]})"
+        reason = "" if isinstance(error, OSError) else f" ({one_line(error)})"
         raise RequestRejected(
             f"transformers cannot open {which!r}: give the folder of a causal language model with "
             f"its tokenizer, in safetensors{reason}"

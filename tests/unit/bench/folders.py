@@ -1,9 +1,11 @@
-"""Reading run folders as bytes, to compare one run with another."""
+"""Reading run folders as bytes, to compare one run with another, and breaking runs off."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+
+from jitrl.bench.runner import Listener
 
 
 def log_of(path: Path) -> tuple[bytes, list[dict[str, object]]]:
@@ -23,3 +25,15 @@ def drop_lines(path: Path, count: int) -> None:
     """Leave out the last lines of a file."""
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[: len(lines) - count]))
+
+
+class Interrupting(Listener):
+    """Breaks a run off at its n-th step."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def stepped(self, number: int, t: int, score: float) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from folders import cut, drop_lines, log_of
+from folders import Interrupting, cut, drop_lines, log_of
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run, RunFolder, find, read
@@ -104,18 +104,6 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path, play: Play) -> None:
     play(tmp_path / "run", resume=True)
     play(tmp_path / "run", episodes=2, resume=True)
     assert log_of(tmp_path / "run") == before
-
-
-class Interrupting(Listener):
-    """Breaks a run off at its n-th step."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def stepped(self, number: int, t: int, score: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("agent", ["jitrl", "static"])

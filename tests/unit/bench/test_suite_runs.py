@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from folders import drop_lines, log_of
+from folders import Interrupting, drop_lines, log_of
 from language_kit import Opener, corridor, ledger_of, says
 
 from jitrl.agents.player import play as play_one
@@ -18,7 +18,7 @@ from jitrl.bench.codec import read_episode
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run, find, read
 from jitrl.bench.language import Access
-from jitrl.bench.runner import Listener, open_world, run
+from jitrl.bench.runner import open_world, run
 from jitrl.bench.statistics import groups
 from jitrl.errors import BadRun, BudgetSpent, InvalidValue, RunError
 from jitrl.learner import Learner
@@ -30,18 +30,6 @@ from jitrl.testing import check_world
 from jitrl.worlds import Suite, make
 
 ORDERS = ["tasks", "passes"]
-
-
-class Interrupting(Listener):
-    """Breaks a run off at its n-th step."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def stepped(self, number: int, t: int, score: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
 
 
 def what(**choices: object) -> Configuration:

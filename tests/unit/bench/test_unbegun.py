@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from folders import drop_lines, log_of
+from folders import Interrupting, drop_lines, log_of
 
 from jitrl.agents.player import Played
 from jitrl.bench import report, suites
@@ -141,18 +141,6 @@ def test_continued_it_makes_these_attempts_and_no_others_as_they_would_have_been
     assert (path / "episodes.jsonl").read_bytes().startswith(before)  # nothing is taken back
     play(path, site, order=order, agent="static", resume=True)
     assert site.begun() == []
-
-
-class Interrupting(Listener):
-    """Breaks a run off at its n-th step."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def stepped(self, number: int, t: int, score: float) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from jitrl.worlds.browser.page import Node, Page
 
-__all__ = ["shown"]
+__all__ = ["cut", "shown"]
 
 _CHARACTERS = 4  # of a token, about
 _WHOLE, _LONG, _SHORT = 2000, 300, 80  # characters of a text that stands alone
@@ -62,20 +62,21 @@ def _line(node: Node, longest: int) -> str:
     if node.role == "StaticText":
         above = node.parent
         said = "" if above is None or not _line(above, longest) else f"{above.name}\n{above.value}"
-        return "" if node.name in said else _cut(node.name, longest)
+        return "" if node.name in said else cut(node.name, longest)
     if not node.clickable and not (node.bid and node.labelled and node.name):
         return ""
     if node.role in ("generic", "StaticText") and not node.clickable:
         return ""
     words = [f"[{node.bid}] {node.role}"]
     if node.name and node.labelled:
-        words.append(f'"{_cut(node.name, longest)}"')
+        words.append(f'"{cut(node.name, longest)}"')
     elif node.name:
-        words.append(f'("{_cut(node.name, longest)}")')
+        words.append(f'("{cut(node.name, longest)}")')
     if node.value and node.value != node.name:
-        words.append(f'value="{_cut(node.value, longest)}"')
+        words.append(f'value="{cut(node.value, longest)}"')
     return " ".join([*words, *node.states])
 
 
-def _cut(text: str, longest: int) -> str:
+def cut(text: str, longest: int) -> str:
+    """Return a text of at most so many characters; one that is cut off ends in dots."""
     return text if len(text) <= longest else text[: longest - 3] + "..."

@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,9 +23,9 @@ from jitrl.worlds.browser.page import Page, unpack
 from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
-from jitrl.worlds.browser.text import shown
+from jitrl.worlds.browser.text import cut, shown
 
-__all__ = ["DEFAULTS", "BrowserWorld", "Options", "chosen", "needs"]
+__all__ = ["DEFAULTS", "BrowserWorld", "Options", "chosen", "installed", "needs"]
 
 DEFAULTS = Defaults(preset="web", steps=10)
 """Of every kind of web task."""
@@ -78,15 +78,18 @@ class Options:
             raise InvalidValue("uploads", self.uploads, "must be a folder that exists")
 
 
+def installed(package: str, install: str) -> Distribution:
+    """Return what is known of a package. Raises MissingExtra, with the command that installs it."""
+    try:
+        return distribution(package)
+    except PackageNotFoundError as error:
+        raise MissingExtra(f"{package} is not installed: {install}") from error
+
+
 def needs(*packages: str, extra: str = "web") -> None:
     """Raise MissingExtra unless these packages, which an extra of ours brings, are installed."""
     for package in packages:
-        try:
-            version(package)
-        except PackageNotFoundError as error:
-            raise MissingExtra(
-                f"{package} is not installed: pip install 'jitrl[{extra}]'"
-            ) from error
+        installed(package, f"pip install 'jitrl[{extra}]'")
 
 
 def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:
@@ -386,7 +389,7 @@ class BrowserWorld:
         begun = time.perf_counter()
         weights = {} if over else proposals(grammar, attempt.history, attempt.idle)
         self._spent["actions"] += time.perf_counter() - begun
-        reason = "; ".join(dict.fromkeys(_cut(why) for why in reasons if why))
+        reason = "; ".join(dict.fromkeys(cut(why, _LONGEST) for why in reasons if why))
         picture = told.get("image")
         attempt.last = Observation(
             state=State(
@@ -410,9 +413,9 @@ class BrowserWorld:
 
     def _text(self, page: Page, reason: str) -> str:
         """Return the page for a model: where it is, what went wrong, what it shows."""
-        lines = [f"Address: {_cut(page.url)}", f"Title: {page.title}"]
+        lines = [f"Address: {cut(page.url, _LONGEST)}", f"Title: {page.title}"]
         if len(page.tabs) > 1:
-            tabs = [f"{i}: {_cut(url)}" for i, url in enumerate(page.tabs[:_TABS])]
+            tabs = [f"{i}: {cut(url, _LONGEST)}" for i, url in enumerate(page.tabs[:_TABS])]
             more = f" and {len(page.tabs) - _TABS} more" if len(page.tabs) > _TABS else ""
             lines.append(f"Tabs (this is {page.tab}): {', '.join(tabs)}{more}")
         if reason:
@@ -427,10 +430,6 @@ def _is_folder(named: object) -> bool:
         return Path(named).is_dir()
     except (OSError, ValueError):  # too long, or with a null
         return False
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def _page(told: Mapping[str, Any]) -> Page:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from types import MappingProxyType
 
-from jitrl.errors import MissingExtra
 from jitrl.worlds.browser.arena.task_files import TaskFile, read
+from jitrl.worlds.browser.world import installed
 
 __all__ = ["IMPORTED", "PACKAGES", "Package", "require"]
 
@@ -42,11 +41,11 @@ class Package:
     @property
     def version(self) -> str:
         """The version that is installed. Raises MissingExtra."""
-        return _installed(self.name, self.install).version
+        return installed(self.name, self.install).version
 
     def path(self, inside: str) -> Path:
         """Return where a file or folder of it lies. Raises MissingExtra."""
-        return Path(str(_installed(self.name, self.install).locate_file(inside)))
+        return Path(str(installed(self.name, self.install).locate_file(inside)))
 
     def read(self) -> TaskFile:
         """Return its tasks. Raises MissingExtra, or WorldError for a file that is none."""
@@ -75,11 +74,4 @@ IMPORTED = ("nltk", "requests", "beartype")
 
 def require(kind: str) -> None:
     """Raise MissingExtra unless the package of a benchmark is there."""
-    _installed(PACKAGES[kind].name, PACKAGES[kind].install)
-
-
-def _installed(name: str, install: str) -> Distribution:
-    try:
-        return distribution(name)
-    except PackageNotFoundError as error:
-        raise MissingExtra(f"{name} is not installed: {install}") from error
+    installed(PACKAGES[kind].name, PACKAGES[kind].install)
