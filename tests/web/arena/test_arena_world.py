@@ -148,7 +148,9 @@ def test_a_task_of_webarena_verified_says_how_to_answer_and_is_judged(world, int
         gitlab.pages["/dashboard/todos"] = "<h1>Todos</h1>"
         suite = world(verified, "44", sites, interpreter=interpreter)
         shown = suite.reset(1, limit=5)
-        assert "retrieved_data" in shown.text and "retrieved_data" not in shown.state["task"]
+        assert shown.reader is not None and "retrieved_data" in shown.reader.guide
+        assert "retrieved_data" not in shown.text  # which a prompt calls data
+        assert "retrieved_data" not in shown.state["task"]
         suite.step('click(link("Todos"))')
         answer = {"task_type": "NAVIGATE", "status": "SUCCESS", "retrieved_data": None}
         shown = suite.step(f"send_msg_to_user({json.dumps(json.dumps(answer))})")
