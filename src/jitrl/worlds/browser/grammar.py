@@ -81,7 +81,10 @@ class Grammar:
         )
 
     def read(self, written: str) -> str:
-        """Return what was written as it is remembered; raises InvalidValue for what cannot be."""
+        """Return what was written as it is remembered; raises InvalidValue for what cannot be.
+
+        An element is remembered in one form, whether it was named by its id or by its name.
+        """
         action = parse(written)
         parameters = ACTIONS[action.name]
         plain = [p for p in parameters if not p.optional]
@@ -169,7 +172,7 @@ class Grammar:
     def _remembered(self, action: str, parameter: str, value: Value, written: str) -> Value:
         if isinstance(value, Target):
             if value.bid is None:
-                return value
+                return self.target(self._element(value, written))
             node = self.page.by_bid.get(value.bid)
             if node is None:
                 raise InvalidValue("action", written, f"names no element of this page: {value.bid}")

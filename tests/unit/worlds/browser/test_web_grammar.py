@@ -81,6 +81,22 @@ def test_what_is_read_with_an_id_is_executed_with_that_id(page: Page, name: str)
 
 
 @given(pages)
+def test_an_element_named_in_full_is_remembered_as_one_named_by_its_id(page: Page) -> None:
+    grammar, told = on(page), on(page, "no parameter of this task is a name of the page")
+    for one in page.elements:
+        if "disabled" not in one.states:
+            in_full = told.read(f"click('{one.bid}')")
+            assert grammar.read(in_full) == grammar.read(f"click('{one.bid}')")
+
+
+def test_a_name_that_is_a_parameter_carries_over_also_where_it_was_written_in_full() -> None:
+    here, there = at(button("Ann Lee"), task='Tell "Ann Lee".'), 'Tell "Bob Roe".'
+    action = here.read('click(button("Ann Lee"))')
+    assert at(button("Bob Roe"), task=there).executable(action)
+    assert not at(button("Ann Lee"), task=there).executable(action)
+
+
+@given(pages)
 def test_what_is_remembered_holds_no_id_and_no_parameter(page: Page) -> None:
     grammar = on(page)
     parameters = grammar.slots.parameters
