@@ -109,7 +109,7 @@ class Learner:
             raise InvalidValue("redaction", redaction, "must be left out: the Memory has its own")
         self.memory: Memory = memory
         self._lock = threading.RLock()
-        self._index = Index(self.memory, self.preset.fields, self._returns)
+        self._index = Index(self.memory, self.preset.fields, self.returns)
         try:
             self._index.refresh()
         except BaseException:
@@ -191,8 +191,11 @@ class Learner:
             raise InvalidValue("clock", self._clock, "must return seconds since 1970") from error
         return moment.isoformat(timespec="milliseconds")
 
-    def _returns(self, rewards: update.Floats, judged: update.Floats) -> update.Floats:
-        """Return the return of each step, over those that have a signal; nan for the others."""
+    def returns(self, rewards: update.Floats, judged: update.Floats) -> update.Floats:
+        """Return the return of each step of an episode (Eq. 3); nan for one without a signal.
+
+        rewards, judged  of each step, nan for none, shape (T,); the result has this shape too
+        """
         rule = released.returns if self.preset.zero_future == "repeats" else update.returns
         signals = self.credit.signals(rewards, judged)
         found = ~np.isnan(signals)

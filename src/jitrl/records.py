@@ -138,6 +138,7 @@ class Situation:
     turns        the episode so far, oldest first
     remembered   actions taken in similar states: to be scored if they can be executed, and not to
                  be shown to a model as something remembered
+    advice       what a model is told of earlier episodes; none but for baselines that learn so
     """
 
     task: str
@@ -146,6 +147,7 @@ class Situation:
     observation: Observation
     turns: tuple[Turn, ...] = ()
     remembered: tuple[str, ...] = ()
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

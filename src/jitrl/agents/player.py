@@ -12,10 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
+from jitrl.agents.carrier import Carrier, Note
 from jitrl.checks import count
 from jitrl.errors import BadReply, InvalidValue, ModelError, NotRecorded
 from jitrl.learner import Learner, LiveEpisode
-from jitrl.records import Decision, Observation, Situation, Turn
+from jitrl.records import Decision, Observation, Scores, Situation, Turn
 from jitrl.scores import Sampler, ScoreSource
 from jitrl.scores.text import executable
 from jitrl.seeds import generator, integer
@@ -41,6 +42,7 @@ class Played:
     unscored         steps that the judge did not score, or was not asked about for want of budget
     task             name of the task that was attempted, in a suite
     reason           what went wrong at its end, where something did
+    unlearned        what was to be carried on from it in words could not be had
     unbegun          an attempt at a task that was over before its first step, through no fault of
                      the agent's: no result, but to be made again
     """
@@ -60,6 +62,7 @@ class Played:
     task: str = ""
     reason: str = ""
     unbegun: bool = False
+    unlearned: bool = False
 
     @property
     def success(self) -> bool:
@@ -78,6 +81,9 @@ class StepListener:
 
     def judged(self, scores: tuple[float | None, ...], provenance: Mapping[str, str]) -> None:
         """The judge scored the steps, None where it did not; the episode is not stored yet."""
+
+    def carried(self, note: Note) -> None:
+        """What is carried on from the episode is known; the episode is not stored yet."""
 
 
 class Judge(Protocol):
@@ -112,6 +118,7 @@ async def play(
     task: str | None = None,
     summarise: Summarise | None = None,
     judge: Judge | None = None,
+    carrier: Carrier | None = None,
     may_go_on: Callable[[], bool] = lambda: True,
     listener: StepListener | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -122,6 +129,8 @@ async def play(
     summarise  makes the state from what a model writes, instead of the world's own
     judge      scores the steps after the episode, before it is stored; where it fails the episode
                is stored as unscored
+    carrier    what is carried in words from episode to episode: asked before each step, and told
+               of the episode at its end, unless the budget ended it
     may_go_on  asked before each step; where it says no the episode ends there, and is stored, but
                for an attempt at a task, which has no verdict yet; asked before the judge, where it
                leaves the episode unscored
@@ -141,12 +150,14 @@ async def play(
     with spent.on("learner"):
         episode = learner.episode(attempt or world.name, number=number, id=id)
     rng = generator(learner.seed, number, "proposals")
-    live = _Live(world, source, episode, rng, spent, attempt, number, first)
+    live = _Live(world, source, carrier or Carrier(), episode, rng, spent, attempt, number, first)
     try:
         await live.act(steps, summarise, may_go_on, listener)
         if judge is not None and live.turns:
             await live.assess(judge, may_go_on)
             listener.judged(live.scores, judge.provenance)
+        if carrier is not None and live.turns and not live.stopped:
+            await live.learn(may_go_on, listener)
     except BaseException:
         episode.abandon()
         raise
@@ -174,6 +185,7 @@ class _Live:
         self,
         world: World,
         source: ScoreSource | Sampler,
+        carrier: Carrier,
         episode: LiveEpisode,
         rng: np.random.Generator,
         spent: Spent,
@@ -182,12 +194,13 @@ class _Live:
         first: Observation,
     ) -> None:
         self._world, self._source, self._episode = world, source, episode
+        self._carrier = carrier
         self._rng, self._spent = rng, spent
         self._attempt, self._number = attempt, number
         self._observation = first
         self.turns: list[Turn] = []
         self.scores: tuple[float | None, ...] = ()
-        self.stopped = False
+        self.stopped = self.unlearned = False
         self._kl, self._changed, self._abstained, self._wrong = 0.0, 0, 0, ""
 
     @property
@@ -226,6 +239,8 @@ class _Live:
         if summarise is not None:
             with spent.on("model"):
                 situation = await summarise(situation)
+        with spent.on("learner"):
+            situation = self._carrier.advise(situation)
         state, actions = situation.observation.state, situation.observation.actions
         if isinstance(self._source, Sampler):
             with spent.on("learner"):
@@ -240,7 +255,20 @@ class _Live:
         with spent.on("model"):
             scores = await self._source.propose(situation, self._rng)
         with spent.on("learner"):
-            return episode.choose(state, scores)
+            return episode.choose(state, self._tempered(scores))
+
+    def _tempered(self, scores: Scores) -> Scores:
+        """Return scores that mean at the preset's temperature what they would at the carrier's."""
+        wanted = self._carrier.temperature
+        if wanted is None:
+            return scores
+        factor = self._episode.learner.preset.temperature / wanted
+        remembered = scores.remembered
+        return replace(
+            scores,
+            candidates=tuple(replace(c, logprob=c.logprob * factor) for c in scores.candidates),
+            remembered=remembered and {a: z * factor for a, z in remembered.items()},
+        )
 
     def _take(self, decision: Decision) -> Observation:
         """Take the step that was decided; return what the world shows then."""
@@ -262,6 +290,22 @@ class _Live:
             else:
                 self.scores = (None,) * len(self.turns)
         self._episode.judged(self.scores, judge.provenance)
+
+    async def learn(self, may_go_on: Callable[[], bool], listener: StepListener) -> None:
+        """Have the carrier learn from the episode; from nothing where there is no budget for it."""
+        note: Note = None
+        with self._spent.on("model"):
+            self.unlearned = not may_go_on()
+            if not self.unlearned:
+                try:
+                    note = await self._carrier.learn(self._situation)
+                except NotRecorded:
+                    raise  # a replay is as it was, or an error
+                except ModelError as error:
+                    self.unlearned = True
+                    log.warning("nothing is learned from episode %d: %s", self._number, error)
+        listener.carried(note)
+        self._carrier.keep(self._situation.task, note)
 
     def played(self, start_score: float, world_before: Mapping[str, float]) -> Played:
         """Return what the episode came to."""
@@ -287,6 +331,7 @@ class _Live:
             unscored=sum(score is None for score in self.scores),
             task=self._attempt,
             reason=self._wrong or self._observation.reason,
+            unlearned=self.unlearned,
             unbegun=bool(self._attempt) and not self.turns and self._observation.truncated,
         )
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jitrl.agents.carrier import Note
 from jitrl.agents.player import Played
 from jitrl.records import ActionValue, Decision, Experience, Observation, State, Values
 
@@ -113,6 +114,19 @@ def read_judged(line: str | bytes) -> tuple[int, list[float | None]]:
     return int(got["episode"]), [None if s is None else number(s) for s in got["scores"]]
 
 
+def carried_line(number: int, id: str, task: str, note: Note) -> str:
+    """Return the line of what is carried on, in words, from an episode."""
+    return dumps({"episode": number, "id": id, "task": task, "note": note})
+
+
+def read_carried(line: str | bytes) -> tuple[int, str, Note]:
+    """Return the episode, its task and the note of one line; raises as `read_step`."""
+    got = json.loads(line)
+    if not isinstance(got["task"], str) or not isinstance(got["note"], dict | None):
+        raise TypeError(f"no note of an episode: {got!r}")
+    return int(got["episode"]), got["task"], got["note"]
+
+
 def step_prefix(number: int, id: str, t: int) -> bytes:
     """Return what the line of that step, and no other, begins with."""
     return (dumps({"episode": number, "id": id, "t": t})[:-1] + ",").encode()
@@ -160,8 +174,9 @@ def read_step(line: str | bytes) -> LoggedStep:
 def episode_line(played: Played) -> str:
     """Return the line of one finished episode, or of an attempt that never began."""
     told = asdict(played)
-    if not played.unbegun:  # which is told where it is so
-        del told["unbegun"]
+    for name in ("unbegun", "unlearned"):  # which is told where it is so
+        if not told[name]:
+            del told[name]
     return dumps(plain(told))
 
 
@@ -176,6 +191,8 @@ def read_episode(line: str | bytes) -> Played:
     for name in ("task", "reason"):
         if not isinstance(got.get(name, ""), str):
             raise TypeError(f"{name} is no text: {got[name]!r}")
+    if not isinstance(got.get("unlearned", False), bool):
+        raise TypeError(f"unlearned is neither true nor false: {got['unlearned']!r}")
     if not isinstance(unbegun := got.get("unbegun", False), bool) or (unbegun and got["steps"]):
         raise TypeError(f"unbegun does not fit {got['steps']} steps: {unbegun!r}")
     got["seconds"] = {name: number(spent) for name, spent in got["seconds"].items()}

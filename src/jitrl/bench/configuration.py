@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from jitrl.agents import arms
+from jitrl.agents.arms import Arm
 from jitrl.checks import count
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, UnknownName
@@ -20,7 +22,6 @@ from jitrl.scores import Options
 from jitrl.scores import names as score_names
 from jitrl.similarity import Field
 
-AGENTS = ("jitrl", "static")
 Order = Literal["tasks", "passes"]
 OPTION_PLACES = (
     *("chromium", "visible", "uploads", "log", "keep", "interpreter"),
@@ -41,7 +42,8 @@ class Configuration:
     """One run: an agent plays a world for a number of episodes.
 
     world      as `jitrl.worlds.make` takes it: "textworld:1"
-    agent      "jitrl" learns; "static" is the same code with an empty, frozen memory
+    agent      the arm, as `jitrl.agents.arms.make` takes it: "jitrl" learns, "static" is the same
+               without a memory
     preset     name of the preset
     overrides  hyper-parameter -> JSON value; a list of three numbers is a Ramp
     seed       >= 0
@@ -68,6 +70,9 @@ class Configuration:
     workers    >= 1: processes that share the tasks out among them, and the memory
     grader, grader_url  the model that a benchmark's evaluator may ask; None: where it would, there
                is no verdict
+    start      folder of a finished run: this one begins with a copy of its memory, and of what
+               its agent carries in words; None: with nothing
+    frozen     nothing is added to what it begins with
     part       in [0, workers): the share of one of them; None: all
 
     Raises InvalidValue or UnknownName.
@@ -102,13 +107,14 @@ class Configuration:
     workers: int = 1
     grader: str | None = None
     grader_url: str | None = None
+    start: str | None = None
+    frozen: bool = False
     part: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.world, str):
             raise InvalidValue("world", self.world, "must be a text such as textworld:1")
-        if self.agent not in AGENTS:
-            raise UnknownName("agent", self.agent, list(AGENTS))
+        arm = arms.make(self.agent)
         for name in _COUNTS:
             if name != "episodes" or self.episodes is not None:
                 count(name, getattr(self, name), least=1)
@@ -120,11 +126,24 @@ class Configuration:
             raise InvalidValue(
                 "memory", shown(self.memory), "must hold no password: set PGPASSWORD, or ~/.pgpass"
             )
-        if self.agent == "static" and self.memory is not None:
-            raise InvalidValue(
-                "memory", self.memory, "has no meaning for the static agent: omit it"
-            )
+        if not arm.stores and self.memory is not None:
+            rule = f"has no meaning for {self.agent}, which stores nothing: omit it"
+            raise InvalidValue("memory", self.memory, rule)
+        self._check_arm(arm)
         self.resolved()
+
+    def _check_arm(self, arm: Arm) -> None:
+        """Raise for what cannot go with the arm, or with what the run begins with."""
+        if arm.carrier is not None and self.model is None:
+            raise InvalidValue("agent", self.agent, "needs a model to tell: name one with --model")
+        if arm.carrier is not None and self.workers > 1:
+            rule = f"must be 1 for {self.agent}: what it carries is not shared"
+            raise InvalidValue("workers", self.workers, rule)
+        if self.start is not None and (not (arm.stores or arm.carrier) or self.memory is not None):
+            rule = "has no meaning for an agent that carries nothing, or with a shared memory"
+            raise InvalidValue("start", self.start, rule)
+        if self.frozen and self.start is None and self.memory is None:
+            raise InvalidValue("frozen", self.frozen, "needs a start, or a memory, to stand on")
 
     def _check_models(self) -> None:
         """Raise for names and options of models that cannot go together."""
@@ -167,6 +186,21 @@ class Configuration:
         if not words or self.order != "passes":
             rule = "must be a command, and needs --order passes"
             raise InvalidValue("reset_command", self.reset_command, rule)
+
+    @property
+    def arm(self) -> Arm:
+        """The agent."""
+        return arms.make(self.agent)
+
+    @property
+    def stores(self) -> bool:
+        """Say whether the run has a memory."""
+        return self.arm.stores
+
+    @property
+    def judges(self) -> bool:
+        """Say whether a judge scores its steps."""
+        return self.judge_model is not None and self.stores and not self.frozen
 
     @property
     def acting(self) -> dict[str, object]:

@@ -5,6 +5,7 @@
     episodes.jsonl  a line per finished episode, in the order of play; an episode without one is not
                     finished, nor is an attempt whose last line says that it never began
     memory.db       what was learned, unless the run shares a memory or is static
+    carried.jsonl   a line per episode of an agent that carries something on in words
     judged.jsonl    a line per episode that a judge scored
     calls.jsonl     a line per call of a model: what for, what it used, what it cost
     passes.jsonl    a line per call of the user's command that resets the sites before a pass
@@ -26,6 +27,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from jitrl.agents.carrier import Note
 from jitrl.agents.player import Played
 from jitrl.bench import codec
 from jitrl.bench.codec import LoggedStep
@@ -36,16 +38,17 @@ from jitrl.errors import BadRun, JitrlError
 from jitrl.worlds import Task
 
 FORMAT = 3  # 1 knew no language models, 2 no suites; they are read
-MANIFEST, STEPS, EPISODES, JUDGED, CALLS, MEMORY, LOCK = (
+MANIFEST, STEPS, EPISODES, CARRIED, JUDGED, CALLS, MEMORY, LOCK = (
     "run.json",
     "steps.jsonl",
     "episodes.jsonl",
+    "carried.jsonl",
     "judged.jsonl",
     "calls.jsonl",
     "memory.db",
     "lock",
 )
-PLACES = ("games", "base_url", "judge_url", "grader_url")
+PLACES = ("games", "base_url", "judge_url", "grader_url", "start")
 """Where a run finds what it plays: it may be somewhere else when the run is continued."""
 _NEW = MANIFEST + ".new"
 _T = TypeVar("_T")
@@ -64,6 +67,7 @@ class Manifest:
     started        when that was, ISO 8601 in UTC
     command        that plays the same
     prompts        template -> hash, of all that models are asked with
+    begins         name of the run whose memory it began with; "" for none
     tasks          of a suite, with the sites and the template of each; empty for another world
     """
 
@@ -77,6 +81,7 @@ class Manifest:
     command: list[str]
     prompts: Mapping[str, str] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
+    begins: str = ""
 
     @property
     def plan(self) -> Plan:
@@ -102,6 +107,7 @@ class Manifest:
         for name in mine:
             if name not in free:
                 _same(name, mine[name], other[name])
+        _same("start", self.begins, wanted.begins)
         options, others = self.configuration.what, wanted.configuration.what
         for name in sorted(options.keys() | others.keys()):
             _same(f"option {name}", options.get(name), others.get(name))
@@ -197,8 +203,11 @@ class RunFolder:
 
     def add_judged(self, line: str) -> None:
         """Append the line of what a judge made of an episode; of several the last one holds."""
-        with writing(self.path), closing(Lines(self.path / JUDGED)) as judged:
-            judged.append(line)
+        self._append(JUDGED, line)
+
+    def add_carried(self, line: str) -> None:
+        """Append the line of what is carried on from an episode; of several the last one holds."""
+        self._append(CARRIED, line)
 
     def drop_unfinished(self) -> None:
         """Cut away the steps of the unfinished episode, so that it can be played anew."""
@@ -228,6 +237,10 @@ class RunFolder:
         new = next(islice(self.manifest.plan.numbers(), len(known), None))
         return [*(played.number for played in known if played.unbegun), new]
 
+    def _append(self, name: str, line: str) -> None:
+        with writing(self.path), closing(Lines(self.path / name)) as file:
+            file.append(line)
+
     def _recover(self) -> None:
         """Read what is there, and cut away torn lines."""
         with writing(self.path):
@@ -236,10 +249,11 @@ class RunFolder:
             rest = list(_after_finished(self.path, self.lines))
             self._finished_end = rest[0][0]
             self._steps.cut(rest[-1][0])
-            if (self.path / JUDGED).exists():
-                end = max((end for end, _ in whole_lines(self.path / JUDGED)), default=0)
-                with closing(Lines(self.path / JUDGED)) as judged:
-                    judged.cut(end)
+            for path in (self.path / JUDGED, self.path / CARRIED):
+                if path.exists():
+                    end = max((end for end, _ in whole_lines(path)), default=0)
+                    with closing(Lines(path)) as file:
+                        file.cut(end)
         self.unfinished = [
             _parsed(self.path / STEPS, line, codec.read_step) for _, line in rest[1:]
         ]
@@ -345,6 +359,22 @@ def judged(run: Run) -> dict[int, list[float | None]]:
                 number, scores = _parsed(path, line, codec.read_judged)
                 found[number] = scores
     return found
+
+
+def carried(
+    path: Path, name: str = CARRIED, finished: Collection[int] | None = None
+) -> list[tuple[str, Note]]:
+    """Return (task, note) of episodes in the order of play; raises BadRun.
+
+    finished  of these alone; None: of all
+    """
+    found: dict[int, tuple[str, Note]] = {}
+    with writing(path):
+        for _, line in whole_lines(path / name):
+            number, task, note = _parsed(path / name, line, codec.read_carried)
+            found.pop(number, None)  # an attempt that was played again comes when it was
+            found[number] = task, note
+    return [told for number, told in found.items() if finished is None or number in finished]
 
 
 def _check_ours(path: Path) -> None:

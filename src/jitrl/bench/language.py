@@ -97,11 +97,12 @@ class Access:
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays a run: the score source, and the judge and the summariser if there are any."""
+    """Who plays a run: the score source, and judge, summariser and model if there are any."""
 
     source: ScoreSource | Sampler
     judge: ModelJudge | None
     summarise: Summariser | None
+    acting: Model | None
     ledger: Ledger
     budget: Budget
 
@@ -131,10 +132,13 @@ async def opened(configuration: Configuration, access: Access) -> AsyncIterator[
                 result[served.place] = _open(served, access)
         acting = result.get((configuration.model or "", configuration.base_url))
         source = scores.make(configuration.scores, acting, configuration.score_options)
-        greedy = configuration.resolved().rule != "exact" and configuration.agent != "static"
+        greedy = configuration.arm.preset(configuration.resolved()).rule != "exact"
         if isinstance(source, Sampler) and greedy:
             rule = f"has a greedy rule, and {configuration.scores} draws: use --scores labels"
             raise InvalidValue("preset", configuration.preset, rule)
+        if isinstance(source, Sampler) and configuration.arm.tempers:
+            rule = f"sets the temperature, and {configuration.scores} draws: use --scores labels"
+            raise InvalidValue("agent", configuration.agent, rule)
         yield result
     finally:
         for model in result.values():
@@ -159,9 +163,9 @@ async def cast(
         summarise = judge = None
         if acting is not None and configuration.summarise:
             summarise = Summariser(acting, seed=configuration.seed)
-        if judging is not None and configuration.agent != "static":
+        if judging is not None and configuration.judges:
             judge = judge_of(configuration, judging)
-        yield Cast(source, judge, summarise, ledger, access.budget)
+        yield Cast(source, judge, summarise, acting, ledger, access.budget)
     finally:
         for model in kept.values():
             await model.close()
@@ -194,7 +198,7 @@ def called(configuration: Configuration) -> list[Served]:
     result = []
     if configuration.model is not None:
         result.append(Served(configuration.model, configuration.base_url, ""))
-    if configuration.judge_model is not None and configuration.agent != "static":
+    if configuration.judge_model is not None and configuration.judges:
         result.append(Served(configuration.judge_model, configuration.judge_url, ".judge"))
     return result
 
@@ -202,6 +206,7 @@ def called(configuration: Configuration) -> list[Served]:
 def prompts(configuration: Configuration) -> dict[str, str]:
     """Return template -> hash, of all that a run may ask with."""
     used = ["agent", "label", "action", "web"] if configuration.model is not None else []
+    used += list(configuration.arm.prompts)
     used += ["summary"] if configuration.summarise else []
     used += ["judge"] if configuration.judge_model is not None else []
     return {name: load(name).hash for name in used}
@@ -220,7 +225,8 @@ def expected(
     proposes = first.reader is not None and configuration.scores not in _DRAWING
     listed = _longest_list(configuration) if proposes else first.actions
     shown = tokens_of(describe(Situation(world, 0, 0, first), 0) + "\n".join(listed))
-    asked = shown + 150 + configuration.window * _TURN_TOKENS
+    arm = configuration.arm
+    asked = shown + 150 + arm.told + configuration.window * _TURN_TOKENS
     episodes = count("episodes", configuration.episodes, least=1)
     steps = episodes * configuration.steps
     total = estimate([], access.prices)
@@ -236,6 +242,10 @@ def expected(
                 read = asked + (0 if first.image is None else _IMAGE_TOKENS)
                 loads += [Load(served.name, steps, read, configuration.max_tokens)]
             loads += [Load(served.name, steps, asked, 300)] if configuration.summarise else []
+            after, read, written = arm.asked
+            if after and not configuration.frozen:
+                read += shown + configuration.steps * _TURN_TOKENS
+                loads += [Load(served.name, episodes * after, read, written)]
             loads += [Load(served.name, _PROBES, 20, 16)] if configuration.scores in _PROBED else []
         total += estimate(loads, access.prices_of(served))
     if configuration.grader is not None:

@@ -79,7 +79,7 @@ def play_parts(
         open_memory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock)
     with claimed(path, wanted, resume) as manifest:
-        if configuration.agent != "static":
+        if configuration.stores:
             open_memory(memory_of(configuration, path)).close()
         listener.begun(read(path).episodes, wanted.plan.total)
         parts = [

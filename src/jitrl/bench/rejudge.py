@@ -50,7 +50,7 @@ def judge_run(path: Path, access: Access, url: str | None = None) -> Rejudged:
     if run.parts:
         return _judge_parts(run, access, url)
     configuration = run.configuration
-    if configuration.judge_model is None or configuration.agent == "static":
+    if not configuration.judges:
         raise BadRun(f"{str(path)!r} was run without a judge: run it with --judge-model")
     if url is not None:
         elsewhere = replace(configuration, judge_url=url)

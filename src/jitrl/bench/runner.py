@@ -24,8 +24,9 @@ import numpy as np
 
 from jitrl import worlds
 from jitrl._version import __version__
+from jitrl.agents.carrier import Carrier, Frozen, Kit, Note
 from jitrl.agents.player import Played, StepListener, play
-from jitrl.bench import codec, language, passes
+from jitrl.bench import beginnings, codec, language, passes
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import CALLS, PLACES, Manifest, Run, RunFolder, memory_of
 from jitrl.bench.folder import read as read_run
@@ -96,9 +97,12 @@ def run(
     Finished episodes are kept whatever happens.
     """
     listener, access = listener or Listener(), access or Access()
+    start = beginnings.before(configuration)
     if configuration.memory is not None:  # before anything is written, see whether it is one
         open_memory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock, name)
+    if start is not None:
+        wanted = replace(wanted, begins=start.manifest.run)
     if gate is None:
 
         def gate(number: int) -> None:
@@ -107,13 +111,13 @@ def run(
 
     async def opened_and_played() -> None:
         async with language.opened(configuration, access) as models:
-            with (
-                RunFolder(path, wanted, resume=resume, patience=patience) as folder,
-                _learner(folder, world, clock) as learner,
-            ):
-                _recover(folder, learner)
-                listener.begun(folder.finished, len(wanted.plan.wanted()))
-                await _episodes(folder, learner, world, wanted, access, models, listener, gate)
+            with RunFolder(path, wanted, resume=resume, patience=patience) as folder:
+                if start is not None:
+                    beginnings.take_over(start, path, configuration)
+                with _learner(folder, world, clock) as learner:
+                    _recover(folder, learner)
+                    listener.begun(folder.finished, len(wanted.plan.wanted()))
+                    await _episodes(folder, learner, world, wanted, access, models, listener, gate)
 
     asyncio.run(opened_and_played())
     return read_run(path)
@@ -140,6 +144,8 @@ def describe_run(
     version = dict(world.version)
     played = configuration.extended(1).as_json() | dict.fromkeys(PLACES) | {"preset": preset}
     played |= {"options": configuration.what}
+    if configuration.start is not None:
+        played |= {"start": read_run(Path(configuration.start)).manifest.run}
     if wanted.by_pass:  # a longer run begins like a shorter one
         played |= {"attempts": 1}
     digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
@@ -167,19 +173,17 @@ def describe_run(
 
 def _learner(folder: RunFolder, world: World, clock: Callable[[], float]) -> Learner:
     configuration = folder.manifest.configuration
-    static = configuration.agent == "static"
-    memory = None if static else memory_of(configuration, folder.path)
+    arm = configuration.arm
+    memory = memory_of(configuration, folder.path) if arm.stores else None
     version = {f"world {key}": value for key, value in world.version.items()}
     described = {"world": world.name, "run": folder.manifest.run, "scores": configuration.scores}
     if configuration.model is not None:
         described["model"] = configuration.model
-    chosen = configuration.resolved()
-    return Learner(
+    return arm.learner(
         memory,
-        # static is the base policy, which a greedy rule would not leave alone
-        replace(chosen, rule="exact") if static else chosen,
+        arm.preset(configuration.resolved()),
         seed=configuration.seed,
-        frozen=static,
+        frozen=configuration.frozen or not arm.stores,
         reward_range=world.reward_range,
         return_range=_return_range(world, configuration),
         credit=configuration.credit,
@@ -216,12 +220,13 @@ async def _episodes(
     ledger = Ledger(folder.path / CALLS if counted else None)
     with closing(ledger), graded(world, configuration, access, ledger):
         async with language.cast(configuration, access, ledger, models) as players:
+            carrier = _carrier(folder, learner, players)
             for number in wanted.plan.left({played.number for played in folder.finished}):
                 access.budget.check(ledger)
                 if configuration.order == "passes" and wanted.plan.place(number)[1] != begun:
                     begun = wanted.plan.place(number)[1]
                     gate(begun)
-                played = await _play(folder, learner, world, players, number, listener)
+                played = await _play(folder, learner, world, players, carrier, number, listener)
                 if not played.stopped or (played.steps and not played.task):
                     folder.add_episode(played)
                     listener.played(played)
@@ -234,6 +239,7 @@ async def _play(
     learner: Learner,
     world: World,
     players: Cast,
+    carrier: Carrier | None,
     number: int,
     listener: Listener,
 ) -> Played:
@@ -249,9 +255,31 @@ async def _play(
         task=None if task is None else task.name,
         summarise=players.summarise,
         judge=players.judge,
+        carrier=carrier,
         may_go_on=players.may_go_on,
         listener=_Log(folder, number, id, listener),
     )
+
+
+def _carrier(folder: RunFolder, learner: Learner, players: Cast) -> Carrier | None:
+    """Return what the run's agent carries in words, as it stands after the finished episodes."""
+    configuration = folder.manifest.configuration
+    if configuration.arm.carrier is None or players.acting is None:
+        return None
+    families = {task.name: " ".join(task.sites) for task in folder.manifest.tasks}
+    carrier = configuration.arm.carrier(
+        Kit(
+            players.acting,
+            learner,
+            configuration.resolved(),
+            configuration.seed,
+            1.0 if families else folder.manifest.max_score,
+            lambda task: families.get(task, ""),
+        )
+    )
+    for task, note in beginnings.notes_of(read_run(folder.path)):
+        carrier.keep(task, note)
+    return Frozen(carrier) if configuration.frozen else carrier
 
 
 class _Log(StepListener):
@@ -259,6 +287,8 @@ class _Log(StepListener):
 
     def __init__(self, folder: RunFolder, number: int, id: str, listener: Listener) -> None:
         self._folder, self._number, self._id, self._listener = folder, number, id, listener
+        task = folder.manifest.plan.task(number)
+        self._task = folder.manifest.configuration.world if task is None else task.name
         self._first: Observation
 
     def began(self, observation: Observation) -> None:
@@ -269,13 +299,18 @@ class _Log(StepListener):
         self._folder.add_step(line)
         self._listener.stepped(self._number, t, after.score)
 
+    def carried(self, note: Note) -> None:
+        task = self._task
+        self._folder.add_carried(codec.carried_line(self._number, self._id, task, note))
+
     def judged(self, scores: tuple[float | None, ...], provenance: Mapping[str, str]) -> None:
         self._folder.add_judged(codec.judged_line(self._number, self._id, scores, provenance))
 
 
 def _recover(folder: RunFolder, learner: Learner) -> None:
     """Complete the episode that the memory holds but whose line is missing, or cut it away."""
-    if folder.manifest.configuration.agent == "static":
+    configuration = folder.manifest.configuration
+    if configuration.frozen or not configuration.stores:
         folder.drop_unfinished()
         return
     memory = learner.memory
@@ -315,9 +350,7 @@ def _rebuilt(folder: RunFolder, stored: Episode) -> Played:
         seconds={},
         # of what has models, only a budget ends an episode so; an attempt is not stored then
         stopped=early and task is None and bool(language.called(configuration)),
-        unscored=sum(step.judged is None for step in stored.steps)
-        if configuration.judge_model is not None
-        else 0,
+        unscored=sum(step.judged is None for step in stored.steps) if configuration.judges else 0,
         task="" if task is None else task.name,
         reason=steps[-1].reason or (_UNKNOWN if early and task is not None else ""),
     )

@@ -250,12 +250,12 @@ def labels(among: Sequence[Group]) -> list[str]:
     }
     options = len({json.dumps(group.configuration.what) for group in among}) > 1
     told = [_models(group.configuration) for group in among]
-    static_presets = {g.configuration.preset for g in among if g.configuration.agent == "static"}
+    bare_presets = {g.configuration.preset for g in among if not g.configuration.stores}
     result = []
     for group, models in zip(among, told, strict=True):
         what = group.configuration
-        parts = [what.agent] if what.agent == "static" else [f"{what.agent} {what.preset}"]
-        if what.agent == "static" and len(static_presets) > 1:
+        parts = [f"{what.agent} {what.preset}"] if what.stores else [what.agent]
+        if not what.stores and len(bare_presets) > 1:
             parts[0] += f" {what.preset}"
         parts += [f"{name}={_short(value)}" for name, value in what.overrides.items()]
         parts += [
@@ -282,7 +282,7 @@ def _models(what: Configuration) -> dict[str, str]:
     """Return what a model run is told from others by; nothing for a run without models."""
     if what.model is None and what.judge_model is None:
         return {}
-    judged = what.judge_model is not None and what.agent != "static"
+    judged = what.judges
     told = what.acting | (what.judging if judged else {})
     names = {name: value for name, value in told.items() if value not in (None, False)}
     return {name.replace("_", "-"): str(value) for name, value in names.items()}
@@ -315,15 +315,16 @@ def _quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def _key(run: Run) -> tuple[str, bool, str, str, int, int, str, str, str]:
+def _key(run: Run) -> tuple[str, bool, str, str, str, int, int, str, str, str]:
     """Return what the runs of a group have in common."""
     what = run.configuration
     overrides = json.dumps(dict(what.overrides), sort_keys=True) if what.overrides else ""
-    judging = what.judging if what.agent != "static" else {}
+    judging = what.judging if what.judges else {}
     models = json.dumps(what.acting | judging)
     place = (what.steps, what.proposals, what.memory or "", models)
     suite = json.dumps([getattr(what, name) for name in _SUITE] + [what.what], sort_keys=True)
-    return (what.world, what.agent != "static", what.preset, overrides, *place, suite)
+    agent = (what.agent != "static", what.agent)
+    return (what.world, *agent, what.preset, overrides, *place, suite)
 
 
 def static_of(group: Group, among: Sequence[Group]) -> Group | None:

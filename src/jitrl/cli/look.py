@@ -53,7 +53,7 @@ def explain(
     screen.print(f"it earned {logged.reward:+g}: score {logged.score:g}{end}")
     if logged.reason:
         screen.print(clean(f"what went wrong: {logged.reason}"))
-    if what.judge_model and what.agent != "static":
+    if what.judges:
         scores = judged(found).get(episode, [])
         score = scores[step] if step < len(scores) else None
         said = "did not score it" if score is None else f"gave it {score:+g}"

@@ -119,7 +119,7 @@ def run(
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
     left = tell_unbegun(finished)
-    if configuration.judge_model is not None and agent != "static":
+    if configuration.judges:
         left = tell_unscored(finished) or left
     if left:
         raise typer.Exit(1)
