@@ -239,11 +239,10 @@ class _Live:
         if summarise is not None:
             with spent.on("model"):
                 situation = await summarise(situation)
-        with spent.on("learner"):
-            situation = self._carrier.advise(situation)
         state, actions = situation.observation.state, situation.observation.actions
         if isinstance(self._source, Sampler):
             with spent.on("learner"):
+                situation = self._carrier.advise(situation)
                 known = replace(situation, remembered=episode.remembered(state))
                 modulation = episode.modulation(state, {*actions, *executable(known)})
             with spent.on("model"):
@@ -251,6 +250,7 @@ class _Live:
             with spent.on("learner"):
                 return episode.sampled(modulation, drawn)
         with spent.on("learner"):
+            situation = self._carrier.advise(situation)
             situation = replace(situation, remembered=episode.remembered(state))
         with spent.on("model"):
             scores = await self._source.propose(situation, self._rng)
