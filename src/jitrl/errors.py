@@ -16,6 +16,7 @@
     │   ├── RequestRejected                 it says no: key, name, context, an option it lacks
     │   ├── BadReply                        what it said cannot be used; nothing is made up instead
     │   └── NotRecorded                     the recording does not hold this request
+    ├── BadPlan                             a study cannot be planned so
     ├── BudgetSpent                         the money or the tokens allowed are spent
     └── RunError                            a run folder cannot be written
         └── BadRun                          it is no run, is damaged, or is another run than wanted
@@ -118,6 +119,10 @@ class BadReply(ModelError):
 
 class NotRecorded(ModelError):
     """The recording that is replayed does not hold this request."""
+
+
+class BadPlan(JitrlError):
+    """The plan of a study says what cannot be meant."""
 
 
 class BudgetSpent(JitrlError):

@@ -21,6 +21,7 @@ from jitrl.presets import Preset, Ramp, preset
 from jitrl.scores import Options
 from jitrl.scores import names as score_names
 from jitrl.similarity import Field
+from jitrl.worlds import defaults
 
 Order = Literal["tasks", "passes"]
 OPTION_PLACES = (
@@ -266,6 +267,26 @@ class Configuration:
                 option = "--" + given.name.replace("_", "-")
                 words += [option] if value is True else [option, str(value)]
         return [*words, "--out", str(folder)]
+
+
+def usual(world: str, **given: Any) -> Configuration:
+    """Return the configuration with what is usual where nothing is given, or None.
+
+    Preset and steps are the world's own; base logits come from labels, if there is a model; what is
+    learned from is the judge's scores, if there is one; a judge, or a grader, of the same back end
+    is served where the model is.
+    """
+    held = {name: value for name, value in given.items() if value is not None}
+    own = defaults(world)
+    model, judge = held.get("model"), held.get("judge_model")
+    held.setdefault("preset", own.preset)
+    held.setdefault("steps", own.steps)
+    held.setdefault("scores", "prior" if model is None else "labels")
+    held.setdefault("credit", "reward" if judge is None else "judged")
+    for name, other in (("judge_url", judge), ("grader_url", held.get("grader"))):
+        if model and other and model.partition("/")[0] == other.partition("/")[0]:
+            held.setdefault(name, held.get("base_url"))
+    return Configuration(world, **held)
 
 
 _WORDS = {"None": None, "True": True, "False": False}

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
-from jitrl.bench.configuration import Configuration, Order, parse_overrides
+from jitrl.bench.configuration import Configuration, parse_overrides, usual
 from jitrl.bench.folder import MANIFEST, Run, read
 from jitrl.bench.jobs import Job, play_all
 from jitrl.bench.language import Access, called, expected
@@ -26,10 +26,9 @@ from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
 from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unscored
 from jitrl.cli.screen import clean, console, failure, said, tell
-from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
-from jitrl.worlds import World, defaults
+from jitrl.worlds import World
 
 # the first game, not a chosen one
 DEMO_WORLD = "textworld:1"
@@ -78,34 +77,33 @@ def run(
     retries: options.Retries = None,
 ) -> None:
     """Play a world for a number of episodes, or the tasks of one, and learn from them."""
-    usual = defaults(world)
-    configuration = Configuration(
-        world=world,
+    configuration = usual(
+        world,
         agent=agent,
-        preset=preset or usual.preset,
+        preset=preset or None,
         overrides=parse_overrides(settings or []),
         seed=seed,
         episodes=episodes,
-        steps=usual.steps if steps is None else steps,
+        steps=steps,
         proposals=proposals,
         memory=memory if memory is None or remote(memory) else str(Path(memory).absolute()),
         games=None if games is None else str(games),
         model=model,
         base_url=base_url,
-        scores=scores or ("prior" if model is None else "labels"),
+        scores=scores or None,
         samples=samples,
         window=window,
         top_logprobs=top_logprobs,
         max_tokens=max_tokens,
         judge_model=judge_model,
-        judge_url=judge_url or _beside(model, base_url, judge_model),
+        judge_url=judge_url or None,
         grader=grader,
-        grader_url=grader_url or _beside(model, base_url, grader),
-        credit=cast("Signal", credit or ("reward" if judge_model is None else "judged")),
+        grader_url=grader_url or None,
+        credit=credit or None,
         tell_outcome=tell_outcome,
         summarise=summarise,
-        attempts=1 if attempts is None else attempts,
-        order=cast("Order", order),
+        attempts=attempts,
+        order=order,
         options=_options(option, chromium, visible),
         reset_command=reset_command,
         workers=workers,
@@ -200,13 +198,8 @@ def demo(
     """Play a world with and without memory side by side; started again, it continues."""
     if seeds < 1:
         raise InvalidValue("seeds", seeds, "must be a whole number of at least 1")
-    usual = defaults(world)
-    plain = Configuration(
-        world,
-        preset=usual.preset,
-        episodes=episodes,
-        steps=usual.steps if steps is None else steps,
-        games=None if games is None else str(games),
+    plain = usual(
+        world, episodes=episodes, steps=steps, games=None if games is None else str(games)
     )
     jobs = [
         Job(replace(plain, agent=agent, seed=seed), out / f"{agent}-{seed}")
@@ -248,13 +241,6 @@ def _opened(configuration: Configuration) -> Iterator[World]:
         yield world
     finally:
         world.close()
-
-
-def _beside(model: str | None, base_url: str | None, judge: str | None) -> str | None:
-    """Return where a judge is served if nobody says: with the acting model, on its back end."""
-    if model is None or judge is None:
-        return None
-    return base_url if model.partition("/")[0] == judge.partition("/")[0] else None
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def test_counts_must_be_whole_and_positive(name: str, value: object) -> None:
 
 
 def test_unknown_names_are_told_with_those_that_are_known() -> None:
-    with pytest.raises(UnknownName, match="jitrl.*static"):
+    with pytest.raises(UnknownName, match=r"jitrl.*static"):
         Configuration("w:1", agent="genius")
     with pytest.raises(UnknownName, match="default, paper"):
         Configuration("w:1", preset="best")
