@@ -90,6 +90,7 @@ def decide(
         guarantee=scores.guarantee,
         outside=scores.outside,
         samples=scores.samples,
+        without=actions[without_memory],
     )
 
 
@@ -167,6 +168,7 @@ def decided(modulation: Modulation, drawn: Sampled, draws: Draws) -> Decision:
         joined=(),
         abstained=modulation.abstained,
         changed=u * after >= before,
+        without="" if u * after >= before else drawn.action,
         guarantee=drawn.guarantee,
         outside=rest_before if math.isnan(drawn.unlisted) else drawn.unlisted,
     )

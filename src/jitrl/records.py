@@ -268,6 +268,7 @@ class Decision:
     joined         remembered actions that joined the candidates (Eq. 23)
     abstained      the memory knew too little, so the base policy stands
     changed        the same random draw would have chosen otherwise without the memory
+    without        what it would have chosen; "" where nobody knows: a model drew the action
     guarantee      what the base log-probabilities are worth
     outside        probability that the model gives to what is not in `before`; nan where unknown
     samples        how many samples "sampled" log-probabilities rest on, 0 otherwise
@@ -288,6 +289,7 @@ class Decision:
     guarantee: Guarantee
     outside: float = math.nan
     samples: int = 0
+    without: str = ""
 
     @property
     def behaviour_logprob(self) -> float:

@@ -164,6 +164,7 @@ def test_changed_says_whether_the_same_draw_without_the_memory_chooses_otherwise
     score = None if table is None else Scorer(table)
     decision = choose(given_logprobs, memory, name, seed=seed, score=score)
     without = choose(given_logprobs, [], name, seed=seed)
+    assert decision.without == without.action
     assert decision.changed == (decision.action != without.action)
 
 

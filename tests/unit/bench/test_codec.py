@@ -32,9 +32,10 @@ def decisions(draw: st.DrawFn) -> Decision:
     )
     value = st.builds(ActionValue, numbers, st.integers(0, 99), numbers, numbers)
     policy = st.fixed_dictionaries(dict.fromkeys(actions, finite))
+    action, changed = draw(st.sampled_from(actions)), draw(st.booleans())
     return Decision(
         state=State(**draw(st.dictionaries(texts, texts, max_size=3))),
-        action=draw(st.sampled_from(actions)),
+        action=action,
         before=draw(policy),
         after=draw(policy),
         kl=draw(numbers),
@@ -44,7 +45,8 @@ def decisions(draw: st.DrawFn) -> Decision:
         neighbours=tuple(draw(st.lists(neighbour, max_size=3))),
         joined=tuple(draw(st.lists(st.sampled_from(actions), unique=True))),
         abstained=draw(st.booleans()),
-        changed=draw(st.booleans()),
+        changed=changed,
+        without=draw(texts) if changed else action,
         guarantee="prior",
     )
 
