@@ -24,8 +24,8 @@ from jitrl.bench.runner import run as play_run
 from jitrl.cli import options
 from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unscored
-from jitrl.cli.screen import clean, console, failure, said, tell
+from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unjudged, tell_unscored
+from jitrl.cli.screen import clean, console, failure, many, said, tell
 from jitrl.credit import Signal
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
@@ -118,6 +118,7 @@ def run(
     again = [*configuration.command(path), *reached.words(), "--resume"]
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
+    tell_unjudged(finished)
     left = tell_unbegun(finished)
     if configuration.judge_model is not None and agent != "static":
         left = tell_unscored(finished) or left
@@ -265,7 +266,7 @@ def _interruptible(path: Path, again: list[str]) -> Iterator[None]:
     except KeyboardInterrupt:
         kept = len(read(path).episodes) if (path / MANIFEST).exists() else 0
         tell(
-            f"jitrl: interrupted: {kept} finished episodes are kept; continue with: "
+            f"jitrl: interrupted: {many(kept, 'finished episode')} kept; continue with: "
             f"{shlex.join(again)}"
         )
         raise typer.Exit(130) from None
