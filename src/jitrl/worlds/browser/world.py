@@ -20,7 +20,7 @@ from jitrl.worlds.browser.address import normalised, on_site, outside
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, BrowserSlow
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import cut, shown
@@ -191,7 +191,8 @@ class BrowserWorld:
         """Begin an attempt; see `jitrl.worlds.Suite`.
 
         An attempt that cannot begin (the site does not answer, the login fails) is tried once more
-        in a new browser; then it is over before it began, with a `reason`. After three such
+        in a new browser, unless it timed out (after twice the `step_timeout`); then it is over
+        before it began, with a `reason`. After three such
         attempts in a row WorldError is raised: that is no matter of one task.
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or not 1 <= seed <= _HIGHEST_SEED:
@@ -281,7 +282,10 @@ class BrowserWorld:
             raise WorldError(f"{self.name} is closed: open it again with make")
 
     def _begun(self, task: str, seed: int) -> dict[str, Any]:
-        """Return what the first page of an attempt shows; a second browser is tried, no third."""
+        """Return what the first page of an attempt shows.
+
+        Where the browser goes a second one is tried, no third; none where the page hangs.
+        """
         for last in (False, True):
             try:
                 if self._process is None:
@@ -292,9 +296,9 @@ class BrowserWorld:
                 )
                 self._spent["browser"] += time.perf_counter() - begun
                 return told
-            except BrowserGone:
+            except BrowserGone as error:
                 self._process = None
-                if last:
+                if last or isinstance(error, BrowserSlow):
                     raise
         raise AssertionError("the loop returns or raises")
 
