@@ -86,10 +86,29 @@ def installed(package: str, install: str) -> Distribution:
         raise MissingExtra(f"{package} is not installed: {install}") from error
 
 
-def needs(*packages: str, extra: str = "web") -> None:
-    """Raise MissingExtra unless these packages, which an extra of ours brings, are installed."""
-    for package in packages:
-        installed(package, f"pip install 'jitrl[{extra}]'")
+def needs(
+    *packages: str, extra: str = "web", beside: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise MissingExtra, with all that is missing, unless these packages are installed.
+
+    packages  that an extra of ours brings
+    beside    package -> the command that installs it, for others
+    """
+    missing = [package for package in (*packages, *beside) if not _there(package)]
+    commands = [f"pip install 'jitrl[{extra}]'"] if set(packages) & set(missing) else []
+    commands += [command for package, command in beside.items() if package in missing]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        told = f"{', '.join(missing)} {verb} not installed"
+        raise MissingExtra(f"{told}: {' && '.join(dict.fromkeys(commands))}")
+
+
+def _there(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:
@@ -200,7 +219,7 @@ class BrowserWorld:
         names = [known.name for known in self.tasks]
         task = names[0] if task is None else task
         if task not in names:
-            raise UnknownName("task", task, names if len(names) <= 20 else [*names[:20], "..."])
+            raise UnknownName("task", task, names)
         if limit is not None:
             count("limit", limit, least=1)
         self._open()
