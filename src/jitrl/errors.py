@@ -32,6 +32,10 @@ Catch `JitrlError` for everything of ours. A message is one line: the value, and
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
+_MANY = 20  # names that a message may list
+
 
 class JitrlError(Exception):
     """Everything that jitrl raises on purpose."""
@@ -60,6 +64,10 @@ class UnknownName(InvalidValue, KeyError):
 
     def __init__(self, kind: str, name: object, known: list[str]) -> None:
         rule = f"must be one of: {', '.join(known)}" if known else "cannot be named: there is none"
+        if len(known) > _MANY:
+            near = get_close_matches(str(name), known, n=5, cutoff=0.5)
+            meant = f"did you mean {' or '.join(near)}" if near else f"{', '.join(known[:5])} ..."
+            rule = f"must be one of {len(known)}: {meant}"
         super().__init__(kind, name, rule)
         self.known = known
 

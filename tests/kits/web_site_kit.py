@@ -34,6 +34,7 @@ PAGES = {
         <label>Name <input id=name></label>
         <dl><dt>Price</dt><dd>$12.50</dd></dl>""",
     ),
+    "/stuck": ("Stuck", "<script>while (true) {{}}</script>"),
     "/shop": ("Shop", "<h1>Shop</h1><a href='/'>Back home</a>"),
     "/tab": ("Tab", "<h1>Another tab</h1>"),
     "/elsewhere": ("Elsewhere", "<h1>Another host</h1>"),

@@ -66,7 +66,7 @@ def test_a_run_ends_with_a_table_and_a_picture(cli: Cli, tmp_path: Path) -> None
     code, out, err = cli("run", "corridor:5", *SHORT)
     assert (code, err) == (0, "")
     folder = tmp_path / "runs" / "corridor-5-jitrl-default-0"
-    for said in ("episode 3/3", "KL spent", "ETA", "mean score", "searching actions"):
+    for said in ("finished 3/3", "KL spent", "ETA", "mean score", "searching actions"):
         assert said in out
     for name in ("run.json", "steps.jsonl", "episodes.jsonl", "memory.db"):
         assert (folder / name).is_file()
@@ -85,7 +85,7 @@ def test_a_resumed_run_keeps_its_number_of_episodes_or_gets_more(cli: Cli) -> No
     code, out, _ = cli("run", "corridor:5", "--steps", "8", "--resume")
     assert (code, "episode 4" in out) == (0, False)
     code, out, _ = cli("run", "corridor:5", "--steps", "8", "--resume", "--episodes", "5")
-    assert (code, "episode 5/5" in out) == (0, True)
+    assert (code, "finished 5/5" in out) == (0, True)
     said = complaint(cli("run", "corridor:5", "--steps", "9", "--resume"), 2)
     assert "another steps" in said
 
@@ -152,7 +152,7 @@ def test_a_run_over_tasks_ends_with_its_results_and_their_definitions(cli: Cli) 
     code, out, err = cli("run", "locks:jammed-4", "--attempts", "2", "--out", "run")
     assert (code, err) == (0, "")
     for said in (
-        "episode 8/8   locks:jam, attempt 1: failure (",
+        "finished 8/8   episode 7: locks:jam, attempt 1: failure (",
         "Avg",
         "Final",
         "pass@any",
@@ -174,7 +174,7 @@ def test_a_run_in_several_processes_is_explained_and_reported_as_one(
     words = ("run", "locks:3", "--workers", "2", "--order", "passes", "--out", "run")
     code, out, err = cli(*words, "--attempts", "2")
     assert (code, err) == (0, "")
-    assert "episode 6/6" in out
+    assert "finished 6/6" in out
     for episode in range(6):
         code, out, _ = cli("explain", "run", "--episode", episode, "--step", 0)
         assert (code, f"step 0 of locks:{episode % 3}, attempt {episode // 3}" in out) == (0, True)
@@ -185,7 +185,7 @@ def test_a_run_in_several_processes_is_explained_and_reported_as_one(
     rows = (tmp_path / "run" / "attempts.csv").read_text().splitlines()
     assert len(rows) == 7
     code, out, _ = cli(*words, "--resume", "--attempts", "3")
-    assert (code, "episode 9/9" in out) == (0, True)
+    assert (code, "finished 9/9" in out) == (0, True)
     assert cli(*words, "--resume")[1].count("episode ") == 0  # as long as it was
 
 

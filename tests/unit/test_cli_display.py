@@ -51,7 +51,7 @@ def test_on_a_narrow_screen_a_run_still_tells_which_episode_it_is_at() -> None:
         listener.begun([played(n, 3.0) for n in range(1500)], 3000)
         listener.stepped(1500, 11, 5.0)
     plain = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", shown(console))
-    assert "episode 1500/3000 score 3   mean 3.00   ETA ? step 12/50" in plain
+    assert "finished 1500/3000 episode 1499: score 3   mean 3.00   ETA ? step 12/50" in plain
 
 
 def test_an_attempt_is_shown_with_its_task_and_what_went_wrong() -> None:
@@ -63,9 +63,19 @@ def test_an_attempt_is_shown_with_its_task_and_what_went_wrong() -> None:
         listener.played(replace(played(1, 1.0), task="w:0"))
         listener.played(replace(played(2, 0.0), task="w:1", reason="crash:\x1b[2J gone"))
     text = shown(console)
-    assert "episode 1/4   w:0, attempt 1: success   success so far 100.0%" in text
+    assert "finished 1/4   episode 1: w:0, attempt 1: success   success so far 100.0%" in text
     assert "w:1, attempt 0: failure (crash:\ufffd[2J gone)   success so far 50.0%" in text
     assert "\x1b" not in text
+
+
+def test_an_attempt_without_a_verdict_is_no_failure() -> None:
+    console = screen(False)
+    wanted = plan(Configuration("w:x"), (Task("w:0", verdict=False),))
+    with run_display(console, 7, wanted) as listener:
+        listener.begun([], 1)
+        listener.played(replace(played(0, 0.0), task="w:0"))
+    assert "finished 1/1   episode 0: w:0, attempt 0: over, without a verdict" in shown(console)
+    assert "success" not in shown(console)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -86,7 +96,7 @@ def test_an_attempt_that_never_began_is_shown_and_not_counted(terminal: bool) ->
         assert "w:0, attempt 1: never began (the site is down)" in text
     assert "success so far 100.0%" in text
     assert "ETA 0 s" in text
-    assert "episode 2/4" in text
+    assert "finished 2/4" in text
 
 
 def test_a_table_that_does_not_fit_becomes_a_list() -> None:
@@ -129,4 +139,4 @@ def test_what_a_world_prints_cannot_control_the_terminal() -> None:
 
 
 def test_a_long_text_is_cut_to_its_first_words() -> None:
-    assert one_line("one\ntwo  three", 9).plain == "one two \u2026"
+    assert one_line("one\ntwo  three", 9).plain == "one two\u2026"

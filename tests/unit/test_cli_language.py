@@ -80,7 +80,7 @@ def test_a_run_shows_what_it_will_cost_at_most_and_what_it_used(cli: Cli) -> Non
     first = out.splitlines()[1]
     assert first.startswith("expected: about 15 calls, ")
     assert "price of openai/scripted unknown (--prices FILE)" in first
-    assert out.index("expected:") < out.index("episode 1/3")
+    assert out.index("expected:") < out.index("finished 1/3")
     row = next(line.split() for line in out.splitlines() if line.startswith("act "))
     assert row[:2] == ["act", str(calls)] and calls <= 15
     assert finished() == 3
@@ -336,7 +336,7 @@ def test_ctrl_c_while_the_server_hangs_ends_the_run_at_once(tmp_path: Path) -> N
             _, err = process.communicate(timeout=60)
         assert server.wait(lambda server: server.abandoned == 1)
     assert process.returncode == 130
-    assert err.startswith("jitrl: interrupted: 1 finished episodes are kept; continue with:")
+    assert err.startswith("jitrl: interrupted: 1 finished episode kept; continue with:")
     assert err.count("\n") == 1
     for given in (" --budget-tokens 99999 --record ", " --timeout 600.0 --retries 0 --resume"):
         assert given in err  # to go on is to go on within the budget

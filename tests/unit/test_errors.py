@@ -58,6 +58,13 @@ def test_an_unknown_name_lists_the_known_ones_without_quotes_around_the_message(
     assert str(error) == "preset must be one of: default, paper, actual value: 'papr'"
 
 
+def test_of_many_names_those_are_told_that_may_be_meant():
+    names = [f"task-{number}" for number in range(100)] + ["login-user"]
+    near, far = (str(UnknownName("task", name, names)) for name in ("login-usr", "?"))
+    assert "one of 101: did you mean login-user, actual" in near
+    assert "one of 101: task-0, task-1, task-2, task-3, task-4 ..., actual" in far
+
+
 @pytest.mark.parametrize("value", ["x" * 10_000, list(range(10_000)), {"k": "v" * 500}])
 def test_a_long_value_is_cut_in_the_message_and_kept_whole(value):
     error = InvalidValue("state", value, "must be short")

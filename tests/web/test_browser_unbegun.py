@@ -5,12 +5,17 @@ from __future__ import annotations
 import socket
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
 from web_site_kit import site
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run
 from jitrl.bench.runner import open_world, run
+from jitrl.cli import main
+from jitrl.worlds import make
+from jitrl.worlds.browser.process import BrowserProcess
 
 
 def test_a_site_that_was_down_takes_no_attempt_away(tmp_path: Path) -> None:
@@ -35,3 +40,44 @@ def test_a_site_that_was_down_takes_no_attempt_away(tmp_path: Path) -> None:
         up = play()
     assert up.unbegun == ()
     assert [(one.number, one.id, one.steps) for one in up.episodes] == [(0, down.unbegun[0].id, 1)]
+
+
+def test_a_page_that_hangs_as_it_opens_is_not_opened_in_a_second_browser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    begin = BrowserProcess.__init__
+
+    def counted(self: BrowserProcess, *given: Any) -> None:
+        begin(self, *given)
+        started.append(self._process.pid)
+
+    monkeypatch.setattr(BrowserProcess, "__init__", counted)
+    with site() as server:
+        world = make(
+            f"web:http://127.0.0.1:{server.server_port}/stuck",
+            goal="Wait",
+            settle=0,
+            step_timeout=1,
+        )
+        with closing(world):
+            seen = world.reset(1)
+    assert (seen.truncated, "timed out" in seen.reason, len(started)) == (True, True, 1)
+
+
+def test_a_site_that_stays_down_ends_the_run_with_the_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.socket()) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"web:http://127.0.0.1:{nobody.getsockname()[1]}/"
+        words = ["jitrl", "run", address, "--attempts", "3", "--steps", "1"]
+        words += ["--option", "goal=Wait", "--option", "settle=0", "--out", str(tmp_path / "run")]
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 1
+    assert "cannot begin, nor could the 2 attempts before" in said[0]
+    assert said[1].startswith("jitrl: 0 finished episodes kept; continue with: jitrl run web:")
+    assert said[1].endswith("--resume")

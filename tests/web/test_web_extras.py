@@ -11,7 +11,7 @@ PROGRAM = """
 import importlib.metadata, sys
 found = importlib.metadata.Distribution.from_name
 def without(name):
-    if name == sys.argv[1]:
+    if name in sys.argv[1].split(","):
         raise importlib.metadata.PackageNotFoundError(name)
     return found(name)
 importlib.metadata.Distribution.from_name = staticmethod(without)
@@ -46,6 +46,15 @@ def test_what_is_not_installed_is_named_with_its_extra(
     told = [sys.executable, "-c", PROGRAM, package, world]
     done = subprocess.run(told, capture_output=True, text=True, timeout=60)
     assert done.stdout == f"{package} is not installed: pip install 'jitrl[{extra}]'\n", done.stderr
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    told = [sys.executable, "-c", PROGRAM, "django,klaus,libwebarena", "pocket-web:0"]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=60)
+    assert done.stdout == (
+        "django, klaus, libwebarena are not installed: pip install 'jitrl[pocket]' && "
+        "pip install --no-deps libwebarena==0.0.4\n"
+    ), done.stderr
 
 
 @pytest.mark.parametrize("world", ["webarena:1", "pocket-web:0"])

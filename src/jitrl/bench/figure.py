@@ -74,6 +74,11 @@ def _world(group: Group) -> str:
 
 
 def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
+    if not all(group.verdict for group in groups):
+        axes.set_title(_wrapped(world, 40 if narrow else 80), loc="left", fontweight="bold")
+        axes.text(0.5, 0.5, "no verdict on attempts: nothing to draw", ha="center")
+        axes.set_axis_off()
+        return
     colours = iter(_COLOURS * len(groups))
     suite, top, longest = groups[0].suite, 0.0, 1
     for group, label in zip(groups, labels(groups), strict=True):

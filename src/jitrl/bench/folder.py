@@ -399,7 +399,7 @@ def _read_manifest(path: Path) -> Manifest:
             )
         got["configuration"] = Configuration.from_json(got["configuration"])
         got["tasks"] = tuple(
-            Task(task["name"], tuple(task["sites"]), task["template"])
+            Task(task["name"], tuple(task["sites"]), task["template"], task.get("verdict", True))
             for task in got.get("tasks", ())
         )
         return Manifest(**got)

@@ -216,8 +216,15 @@ def comma_separated(among: Sequence[Group]) -> str:
         difference = _ends(against.get(id(group)))
         if group.suite:
             found = suites.results(suites.of_group(group))
-            numbers = (*_ends(found.average), *_ends(found.final), math.nan, *difference)
-            rest: list[object] = [found.tasks, found.attempts, *map(_full, _ends(found.any))]
+            shares: tuple[float, ...] = (
+                *_ends(found.average),
+                *_ends(found.final),
+                *_ends(found.any),
+            )
+            if not group.verdict:
+                shares = (math.nan,) * len(shares)
+            numbers = (*shares[:6], math.nan, *difference)
+            rest: list[object] = [found.tasks, found.attempts, *map(_full, shares[6:])]
             rest.append(sum(len(run.unbegun) for run in group.runs))
         else:
             numbers = (*_ends(group.mean()), *_ends(group.last()), group.best(), *difference)

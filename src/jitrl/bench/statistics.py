@@ -88,6 +88,11 @@ class Group:
         return bool(self.runs[0].manifest.tasks)
 
     @property
+    def verdict(self) -> bool:
+        """Say whether somebody says what succeeded; of a suite only, where nobody may."""
+        return all(task.verdict for task in self.runs[0].manifest.tasks)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds, in order."""
         return tuple(run.configuration.seed for run in self.runs)

@@ -27,7 +27,7 @@ def scores(among: Sequence[Group]) -> Table:
     rows = [
         (
             *(label, str(len(group.seeds))),
-            *_cells(suites.results(suites.of_group(group))),
+            *_cells(suites.results(suites.of_group(group)), group.verdict),
             *(str(sum(len(run.unbegun) for run in group.runs)) for _ in more),
         )
         for group, label in zip(among, labels(among), strict=True)
@@ -109,7 +109,7 @@ def each_run(runs: Sequence[Run]) -> Table:
         rows.append(
             (
                 run.path.name or str(run.path),
-                *_cells(suites.results([suites.outcomes(run)])),
+                *_cells(suites.results([suites.outcomes(run)]), Group((run,), 0).verdict),
                 *(str(len(run.unbegun)) for _ in more),
                 f"{found.kl_per_step:.3f}",
                 f"{found.changed:.1%}",
@@ -122,19 +122,25 @@ def each_run(runs: Sequence[Run]) -> Table:
 
 def note(among: Sequence[Group]) -> str:
     """Say how the numbers are to be read."""
+    if not any(group.verdict for group in among):
+        return suites.NO_VERDICT
     parts = [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
     if _unbegun([run for group in among for run in group.runs]):
         parts.append(suites.UNBEGUN)
-    parts.append(
-        "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend on "
-        "each other; Wilson for a share of tasks); with several seeds, that or Student's t over "
-        "the seeds, the wider one. One seed says how other tasks would go, not another seed."
-    )
+    if any(len(group.runs[0].manifest.tasks) > 1 or len(group.seeds) > 1 for group in among):
+        parts.append(
+            "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend "
+            "on each other; Wilson for a share of tasks); with several seeds, that or Student's t "
+            "over the seeds, the wider one. One seed says how other tasks would go, not another "
+            "seed."
+        )
+    else:
+        parts.append("One task and one seed: no interval, for attempts depend on each other.")
     return " ".join(parts)
 
 
 def comma_separated(runs: Sequence[Run]) -> str:
-    """Return one row per attempt, as CSV; one that never began has neither success nor score."""
+    """Return one row per attempt, as CSV; without a verdict it has neither success nor score."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow((*_CSV, *_CSV_PLAYED))
@@ -143,7 +149,8 @@ def comma_separated(runs: Sequence[Run]) -> str:
         for played in sorted((*run.episodes, *run.unbegun), key=lambda played: played.number):
             index, attempt = plan.place(played.number)
             task = plan.tasks[index]
-            verdict = ("", "") if played.unbegun else (int(played.success), repr(played.score))
+            told = task.verdict and not played.unbegun
+            verdict = ("", "") if not told else (int(played.success), repr(played.score))
             out.writerow(
                 (
                     *(run.path, what.agent, what.preset, what.seed, task.name),
@@ -162,8 +169,9 @@ def _by(among: Sequence[Group], label: Callable[[Task], str]) -> Table:
         for name, results in suites.by_label(group, label)
     ]
     found.sort(key=lambda row: row[0])  # the groups stay in order
-    rows = [(row, *_cells(results)) for _, row, results in found]
-    return Table((label.__name__, *_RESULTS), rows)
+    alone = label is suites.task  # a row is one task: no need to count them
+    rows = [(row, *_cells(results)[alone:]) for _, row, results in found]
+    return Table((label.__name__, *_RESULTS[alone:]), rows)
 
 
 def _prefixes(among: Sequence[Group]) -> list[str]:
@@ -171,7 +179,7 @@ def _prefixes(among: Sequence[Group]) -> list[str]:
     return [f"{label}: " for label in labels(among)] if len(among) > 1 else [""] * len(among)
 
 
-def _cells(found: Results) -> tuple[str, ...]:
+def _cells(found: Results, verdict: bool = True) -> tuple[str, ...]:
     estimates = (found.average, found.final, found.any)
-    shares = (estimated(one, digits=3) for one in estimates)
+    shares = (estimated(one, digits=3) if verdict else "-" for one in estimates)
     return (str(found.tasks), str(found.attempts), *shares)

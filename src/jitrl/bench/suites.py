@@ -29,6 +29,10 @@ DEFINITIONS = (
     "pass@any: share of tasks with a success in any attempt.",
     "Final and pass@any are of the tasks with all their attempts finished.",
 )
+NO_VERDICT = (
+    "Nobody says whether an attempt succeeded: there is no benchmark here. What a judge model said "
+    "of each step is in `jitrl explain`, and in judged.jsonl."
+)
 UNBEGUN = (
     "An attempt that never began says nothing of the agent: it counts in no share, and "
     "`jitrl run --resume` makes it again."
@@ -194,7 +198,7 @@ def differences(among: Sequence[Group]) -> list[Difference]:
     result = []
     for group in among:
         static = None if group.configuration.agent == "static" else static_of(group, among)
-        if static is None or not group.suite:
+        if static is None or not group.suite or not group.verdict:
             continue
         pairs = _paired(group, static)
         if not pairs:

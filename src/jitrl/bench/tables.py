@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from jitrl.bench.statistics import Estimate
+
+_MANY = 7  # columns
+_BRACKET = re.compile(r"\[[^\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -43,20 +47,26 @@ def shown(mean: Estimate) -> str:
 
 
 def html(table: Table) -> str:
-    """Return a table as HTML."""
+    """Return a table as HTML; one of many columns is set smaller, and breaks before a bracket."""
+    kind = "cards wide" if len(table.columns) > _MANY else "cards"
     head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
     rows = [
         "".join(
-            f'<td data-name="{escape(column)}">{escape(cell)}</td>'
+            f'<td data-name="{escape(column)}">{_whole(escape(cell))}</td>'
             for column, cell in zip(table.columns, row, strict=True)
         )
         for row in table.rows
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
-        f'<div class="scroll"><table class="cards">\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
+
+
+def _whole(cell: str) -> str:
+    """Return a cell whose brackets do not break."""
+    return _BRACKET.sub(lambda found: found[0].replace(" ", "\u00a0"), cell)
 
 
 def markdown(table: Table) -> str:

@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from jitrl.cli.screen import console, say, show_table
-from jitrl.worlds.browser.arena.doctor import KINDS, examine
-
-_WORDS = {True: "works", False: "MISSING", None: "-"}
+from jitrl.worlds.browser.arena.doctor import KINDS, Finding, examine
 
 
 def doctor(
@@ -24,7 +22,7 @@ def doctor(
     Exit code 1 where something that was tried does not work.
     """
     found = examine(benchmark, program=chromium, log_in=logins)
-    rows = [(f.what, _WORDS[f.works], f.said) for f in found]
+    rows = [(f.what, _state(f), f.said) for f in found]
     show_table(console(), ("what", "state", "what it means"), rows)
     say("")
     for finding in found:
@@ -32,3 +30,9 @@ def doctor(
             say(f"{finding.what}: {finding.remedy}")
     if any(finding.works is False for finding in found):
         raise typer.Exit(1)
+
+
+def _state(finding: Finding) -> str:
+    if finding.missing:
+        return "MISSING"
+    return {True: "works", False: "FAILS", None: "-"}[finding.works]

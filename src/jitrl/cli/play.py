@@ -24,8 +24,8 @@ from jitrl.bench.runner import run as play_run
 from jitrl.cli import options
 from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unscored
-from jitrl.cli.screen import clean, console, failure, said, tell
+from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unjudged, tell_unscored
+from jitrl.cli.screen import clean, console, failure, many, said, tell
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
 from jitrl.worlds import World
@@ -116,6 +116,7 @@ def run(
     again = [*configuration.command(path), *reached.words(), "--resume"]
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
+    tell_unjudged(finished)
     left = tell_unbegun(finished)
     if configuration.judges:
         left = tell_unscored(finished) or left
@@ -131,9 +132,8 @@ def _play(configuration: Configuration, path: Path, access: Access, resume: bool
         told = f"{what.world}, {what.agent}, {what.preset}, seed {what.seed}: into {path}"
         screen.print(clean(told), soft_wrap=True)
         if called(configuration):
-            first, whole = opened.reset(1), configuration.extended(wanted.total)
-            told = f"expected: {expected(whole, what.world, first, access)}"
-            screen.print(clean(told), soft_wrap=True)
+            told = _expected(configuration.extended(wanted.total), access)
+            screen.print(clean(f"expected: {told}"), soft_wrap=True)
         if many:
             opened.close()  # each process opens its own
         with said(), run_display(screen, configuration.steps, wanted) as listener:
@@ -142,6 +142,15 @@ def _play(configuration: Configuration, path: Path, access: Access, resume: bool
             )
         finish(screen, finished)
     return finished
+
+
+def _expected(configuration: Configuration, access: Access) -> str:
+    """Say what a run will use at most; its world is opened for that alone, and counts nothing."""
+    with _opened(configuration) as world:
+        first = world.reset(1)
+    if first.truncated:
+        return f"nobody knows, for the first attempt {first.reason or 'does not begin'}"
+    return str(expected(configuration, configuration.world, first, access))
 
 
 def _options(given: list[str] | None, chromium: Path | None, visible: bool) -> dict[str, object]:
@@ -245,13 +254,19 @@ def _opened(configuration: Configuration) -> Iterator[World]:
 
 @contextmanager
 def _interruptible(path: Path, again: list[str]) -> Iterator[None]:
-    """Turn Ctrl-C into a line that says what is kept and how to go on: by the command `again`."""
+    """Say what is kept and how to go on, by `again`, after Ctrl-C or a world's failure."""
     try:
         yield
     except KeyboardInterrupt:
-        kept = len(read(path).episodes) if (path / MANIFEST).exists() else 0
-        tell(
-            f"jitrl: interrupted: {kept} finished episodes are kept; continue with: "
-            f"{shlex.join(again)}"
-        )
+        tell(f"jitrl: interrupted: {_kept(path, again)}")
         raise typer.Exit(130) from None
+    except WorldError as error:
+        code = failure(error)
+        if (path / MANIFEST).exists():
+            tell(f"jitrl: {_kept(path, again)}")
+        raise typer.Exit(code or 1) from error
+
+
+def _kept(path: Path, again: list[str]) -> str:
+    kept = len(read(path).episodes) if (path / MANIFEST).exists() else 0
+    return f"{many(kept, 'finished episode')} kept; continue with: {shlex.join(again)}"

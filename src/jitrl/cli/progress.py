@@ -24,7 +24,7 @@ from jitrl.bench.configuration import Configuration
 from jitrl.bench.plan import Plan
 from jitrl.bench.runner import Listener
 from jitrl.bench.statistics import LAST
-from jitrl.cli.screen import clean, table
+from jitrl.cli.screen import clean, one_line, table
 from jitrl.memory import contract
 
 _WIDE = 120  # columns from which on a screen has room for a bar
@@ -71,7 +71,7 @@ class _Tally(Listener):
         if self._last is None:
             return "first episode under way"
         spent = f"KL spent {self.kl:.2f} nats   " if self._wide else ""
-        return f"{self._how}   {spent}ETA {self._left}"
+        return f"episode {self._last.number}: {self._how}   {spent}ETA {self._left}"
 
     @property
     def _how(self) -> str:
@@ -81,9 +81,13 @@ class _Tally(Listener):
             mean = sum(self.scores) / len(self.scores)
             return f"score {self.scores[-1]:g}   mean {mean:.2f}"
         attempt = self._plan.place(played.number)[1]
-        went = "success" if played.success else "failure"
+        task = self._plan.task(played.number)
+        verdict = task is None or task.verdict
+        went = "success" if played.success else "failure" if verdict else "over, without a verdict"
         went = "never began" if played.unbegun else went
-        why = f" ({clean(played.reason[:60]).plain})" if played.reason and self._wide else ""
+        why = f" ({one_line(played.reason, 60)})" if played.reason and self._wide else ""
+        if not verdict:
+            return f"{played.task}, attempt {attempt}: {went}{why}"
         rate = "?"
         if self.scores:
             rate = f"{sum(score >= 1 for score in self.scores) / len(self.scores):.1%}"
@@ -107,7 +111,7 @@ class _Lines(_Tally):
 
     def played(self, played: Played) -> None:
         super().played(played)
-        line = f"episode {len(self.scores)}/{self.episodes}   {self.status}"
+        line = f"finished {len(self.scores)}/{self.episodes}   {self.status}"
         self._screen.print(clean(line), soft_wrap=True)
 
 
@@ -148,7 +152,7 @@ def run_display(screen: Console, steps: int, plan: Plan) -> Iterator[Listener]:
         return
     wide = screen.width >= _WIDE
     columns = (
-        TextColumn("episode"),
+        TextColumn("finished"),
         MofNCompleteColumn(),
         *([BarColumn(bar_width=24)] if wide else []),
         TextColumn("{task.fields[status]}", markup=False),

@@ -74,6 +74,14 @@ def tell_unscored(run: Run) -> bool:
     return bool(without)
 
 
+def tell_unjudged(run: Run) -> None:
+    """Tell where nobody says what was good, so that there is nothing to learn from."""
+    what = run.configuration
+    verdict = all(task.verdict for task in run.manifest.tasks)
+    if what.agent != "static" and what.judge_model is None and not verdict:
+        tell(f"jitrl: nobody judges {what.world}, nothing can be learned: name a --judge-model")
+
+
 def tell_unbegun(run: Run) -> bool:
     """Tell of attempts that never began, and say whether there are any."""
     if run.unbegun:

@@ -54,7 +54,11 @@ def clean(text: str) -> Text:
 def one_line(text: str, width: int = 60) -> Text:
     """Return the first words of a text, on one line of at most `width` characters."""
     words = " ".join(text.split())
-    line = clean(words if len(words) <= width else words[: width - 1] + "\u2026")
+    if len(words) > width:
+        cut = words[: width - 1]
+        end = cut.rfind(" ")
+        words = (cut[:end] if end > width // 2 else cut) + "\u2026"
+    line = clean(words)
     line.no_wrap, line.overflow = True, "ellipsis"  # where a table has less room still
     return line
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import re
 import string
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jitrl.errors import InvalidValue
@@ -19,8 +20,8 @@ from jitrl.records import ActionReader, Situation, Turn
 
 _LEFT_OUT = "\n[steps are left out here]\n"
 _FIRST, _LATER = 2000, 600  # characters of the first text, which tells the task, and of later ones
-# wide ones too, and with whatever may stand unseen between the letters
-_FENCE = re.compile(r"[<\uff1c\ufe64](?=[^\w<]*p[^\w<]*a[^\w<]*g[^\w<]*e\b)", re.IGNORECASE)
+# with whatever may stand unseen between the letters
+_FENCE = re.compile(r"<(?=[^\w<]*p[^\w<]*a[^\w<]*g[^\w<]*e\b)", re.IGNORECASE)
 
 
 def describe(situation: Situation, window: int = 10) -> str:
@@ -159,7 +160,20 @@ def as_line(text: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    return _FENCE.sub("&lt;", text)
+    """Return a text in which nothing reads like the fence of a page.
+
+    Letters in another width, font or circle, or with an accent, read like the plain ones
+    (Unicode's compatibility decomposition); look-alikes from other alphabets are other letters.
+    """
+    if text.isascii():
+        return _FENCE.sub("&lt;", text)
+    plain, places = [], []  # each plain character, and where it comes from
+    for place, letter in enumerate(text):
+        for part in letter if letter.isascii() else unicodedata.normalize("NFKD", letter):
+            plain.append(part)
+            places.append(place)
+    cut = {places[found.start()] for found in _FENCE.finditer("".join(plain))}
+    return "".join("&lt;" if place in cut else text[place] for place in range(len(text)))
 
 
 def _reward(reward: float) -> str:

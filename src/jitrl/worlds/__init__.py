@@ -65,11 +65,13 @@ class Task:
     name      as `Suite.reset` takes it, and as it is reported: "webarena:17"
     sites     the sites it plays on, where there are several in the suite
     template  tasks that differ only in their parameters share one; "" where nobody knows
+    verdict   somebody says whether an attempt succeeded; otherwise its score, 0, says nothing
     """
 
     name: str
     sites: tuple[str, ...] = ()
     template: str = ""
+    verdict: bool = True
 
 
 @runtime_checkable

@@ -42,7 +42,7 @@ def await_steps(process: subprocess.Popen[str], path: Path, episodes: int, size:
     """Return once so many episodes are told of, and the log has grown by `size` bytes since."""
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith(f"episode {episodes}/"):
+        if line.startswith(f"finished {episodes}/"):
             break
     log = path / "steps.jsonl"
     begun = log.stat().st_size
@@ -82,7 +82,7 @@ def test_an_interrupted_run_says_what_is_kept_and_how_to_continue(
         _, said = process.communicate()
     kept = len(read(tmp_path / "run").episodes)
     assert process.returncode == 130
-    assert said.startswith(f"jitrl: interrupted: {kept} finished episodes are kept; continue with:")
+    assert said.startswith(f"jitrl: interrupted: {kept} finished episodes kept; continue with:")
     assert said.endswith("--resume\n")
     assert said.count("\n") == 1
     play(tmp_path / "run", resume=True, **CHOICES)

@@ -211,7 +211,7 @@ def begin(path: Path, *words: str) -> subprocess.Popen[str]:
 def await_episode(process: subprocess.Popen[str], number: int) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith(f"episode {number}/"):
+        if line.startswith(f"finished {number}/"):
             return
     raise AssertionError("the run ended early")
 
@@ -269,7 +269,7 @@ def test_ctrl_c_ends_the_processes_and_says_what_is_kept(tmp_path: Path) -> None
         _, said = process.communicate()
     kept = len(read(path).episodes)
     assert process.returncode == 130
-    assert said.startswith(f"jitrl: interrupted: {kept} finished episodes are kept; continue with:")
+    assert said.startswith(f"jitrl: interrupted: {kept} finished episodes kept; continue with:")
     assert said.endswith("--resume\n")
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 

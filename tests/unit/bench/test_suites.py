@@ -301,6 +301,29 @@ def test_a_report_prints_its_definitions_and_tables(tmp_path: Path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_where_nobody_judges_no_score_is_told_as_a_verdict(tmp_path: Path):
+    run = tried("00", reasons={1: "crash: went"})
+    silent = replace(run.manifest, tasks=(replace(TASKS[0], verdict=False),))
+    run = replace(run, manifest=silent)
+    table = suite_tables.scores(groups([run]))
+    assert table.rows[0][-5:] == ("1", "2", "-", "-", "-")
+    text = report.markdown(groups([run]))
+    assert suites.NO_VERDICT in text
+    assert "Final:" not in text
+    rows = list(csv.DictReader(io.StringIO(suite_tables.comma_separated([run]))))
+    assert [(row["success"], row["score"]) for row in rows] == [("", "")] * 2
+    rows = list(csv.DictReader(io.StringIO(report.comma_separated(groups([run])))))
+    assert (rows[0]["mean"], rows[0]["last"], rows[0]["any"]) == ("", "", "")
+    assert rows[0]["attempts"] == "2"
+    report.write([run], tmp_path / "report")
+
+
+def test_a_single_task_and_seed_speaks_of_no_brackets():
+    text = report.markdown(groups([tried("01")]))
+    assert "In brackets" not in text
+    assert "no interval" in text
+
+
 def test_many_tasks_get_no_row_each_but_a_line_in_the_plain_file(tmp_path: Path):
     run = tried("01", "11", reasons={3: "crash: went"})
     many = tuple(Task(f"w:{n}") for n in range(21))

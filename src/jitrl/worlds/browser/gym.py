@@ -113,6 +113,8 @@ class Env(BrowserEnv):  # type: ignore[misc]
                 shown = self._read()
             except Exception as error:
                 if not left or not self.browser.is_connected():
+                    if isinstance(error, ValueError):  # the tab is not among them
+                        raise Error("tabs came and went while the page was read") from error
                     raise
                 if "already used in element" in str(error):
                     self._unmark()

@@ -1,7 +1,7 @@
 """A page of your own, and what shall be done there: `make("http://127.0.0.1:8000/", goal="...")`.
 
-Nobody judges what the agent does: the score stays 0, and a judge model has to say what was good
-(`jitrl run web:ADDRESS --judge-model ...`). The attempt ends with a message to the user.
+There is no verdict on what the agent does: the score stays 0, and a judge model has to say what was
+good (`jitrl run web:ADDRESS --judge-model ...`). The attempt ends with a message to the user.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class OpenEnded:
         if not self._goal.strip():
             raise InvalidValue("goal", goal, "must say what shall be done: --option goal=TEXT")
         self.guarded = boolean("guarded", guarded)
-        self.tasks: tuple[Task, ...] = (Task(f"web:{which}"),)
+        self.tasks: tuple[Task, ...] = (Task(f"web:{which}", verdict=False),)
         self.sites: Mapping[str, str] = MappingProxyType(
             {"site": f"{parts.scheme}://{parts.netloc}"}
         )

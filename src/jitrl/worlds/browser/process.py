@@ -20,7 +20,7 @@ from jitrl.errors import JitrlError, WorldError
 from jitrl.worlds import Grader
 from jitrl.worlds.children import command, environment
 
-__all__ = ["BrowserGone", "BrowserProcess"]
+__all__ = ["BrowserGone", "BrowserProcess", "BrowserSlow"]
 
 _CLOSING = 5.0  # seconds that a browser may take to close
 _AGAIN = 0.02  # seconds between two tries to remove a folder
@@ -30,6 +30,10 @@ _STARTING = 120.0  # seconds for imports
 
 class BrowserGone(WorldError):
     """The browser, or its process, does not answer or has ended; it is closed."""
+
+
+class BrowserSlow(BrowserGone):
+    """It did not answer in time."""
 
 
 class BrowserProcess:
@@ -99,7 +103,7 @@ class BrowserProcess:
             answer = b""
         if answer is None:
             self.kill()
-            raise BrowserGone(f"timed out: no answer within {seconds:.0f} s")
+            raise BrowserSlow(f"timed out: no answer within {seconds:.0f} s")
         if not answer:
             said = self._last_words()
             self.kill()

@@ -20,7 +20,7 @@ from jitrl.worlds.browser.address import normalised, on_site, outside
 from jitrl.worlds.browser.benchmark import Benchmark
 from jitrl.worlds.browser.grammar import Grammar
 from jitrl.worlds.browser.page import Page, unpack
-from jitrl.worlds.browser.process import BrowserGone, BrowserProcess
+from jitrl.worlds.browser.process import BrowserGone, BrowserProcess, BrowserSlow
 from jitrl.worlds.browser.proposals import proposals
 from jitrl.worlds.browser.slots import Slots
 from jitrl.worlds.browser.text import cut, shown
@@ -86,10 +86,29 @@ def installed(package: str, install: str) -> Distribution:
         raise MissingExtra(f"{package} is not installed: {install}") from error
 
 
-def needs(*packages: str, extra: str = "web") -> None:
-    """Raise MissingExtra unless these packages, which an extra of ours brings, are installed."""
-    for package in packages:
-        installed(package, f"pip install 'jitrl[{extra}]'")
+def needs(
+    *packages: str, extra: str = "web", beside: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise MissingExtra, with all that is missing, unless these packages are installed.
+
+    packages  that an extra of ours brings
+    beside    package -> the command that installs it, for others
+    """
+    missing = [package for package in (*packages, *beside) if not _there(package)]
+    commands = [f"pip install 'jitrl[{extra}]'"] if set(packages) & set(missing) else []
+    commands += [command for package, command in beside.items() if package in missing]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        told = f"{', '.join(missing)} {verb} not installed"
+        raise MissingExtra(f"{told}: {' && '.join(dict.fromkeys(commands))}")
+
+
+def _there(package: str) -> bool:
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def chosen(options: Mapping[str, Any], *own: str) -> tuple[dict[str, Any], Options]:
@@ -191,7 +210,8 @@ class BrowserWorld:
         """Begin an attempt; see `jitrl.worlds.Suite`.
 
         An attempt that cannot begin (the site does not answer, the login fails) is tried once more
-        in a new browser; then it is over before it began, with a `reason`. After three such
+        in a new browser, unless it timed out (after twice the `step_timeout`); then it is over
+        before it began, with a `reason`. After three such
         attempts in a row WorldError is raised: that is no matter of one task.
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or not 1 <= seed <= _HIGHEST_SEED:
@@ -199,7 +219,7 @@ class BrowserWorld:
         names = [known.name for known in self.tasks]
         task = names[0] if task is None else task
         if task not in names:
-            raise UnknownName("task", task, names if len(names) <= 20 else [*names[:20], "..."])
+            raise UnknownName("task", task, names)
         if limit is not None:
             count("limit", limit, least=1)
         self._open()
@@ -281,7 +301,10 @@ class BrowserWorld:
             raise WorldError(f"{self.name} is closed: open it again with make")
 
     def _begun(self, task: str, seed: int) -> dict[str, Any]:
-        """Return what the first page of an attempt shows; a second browser is tried, no third."""
+        """Return what the first page of an attempt shows.
+
+        Where the browser goes a second one is tried, no third; none where the page hangs.
+        """
         for last in (False, True):
             try:
                 if self._process is None:
@@ -292,9 +315,9 @@ class BrowserWorld:
                 )
                 self._spent["browser"] += time.perf_counter() - begun
                 return told
-            except BrowserGone:
+            except BrowserGone as error:
                 self._process = None
-                if last:
+                if last or isinstance(error, BrowserSlow):
                     raise
         raise AssertionError("the loop returns or raises")
 

@@ -14,8 +14,8 @@ from typing import Any
 from jitrl.records import Observation
 from jitrl.worlds.browser.arena.arena import Arena, of_file
 from jitrl.worlds.browser.arena.logins import LOGINS
-from jitrl.worlds.browser.arena.packages import IMPORTED, require
-from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
+from jitrl.worlds.browser.arena.packages import require
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen
 from jitrl.worlds.pocket.accounts import ACCOUNTS, FORMS
 from jitrl.worlds.pocket.pocket import Pocket
 from jitrl.worlds.pocket.tasks import FILE
@@ -32,8 +32,7 @@ def make(which: str, **options: Any) -> PocketWeb:
     Raises MissingExtra without the packages, InvalidValue for tasks or an option that cannot be,
     WorldError without a Chromium or where a site does not come up.
     """
-    needs("browsergym-core", *IMPORTED, "django", "klaus", extra="pocket")
-    require("webarena")
+    require("webarena", "django", "klaus", extra="pocket")
     _, browsers = chosen(options)
     # what is wrong with the tasks shows before anything is started
     benchmark(which, sites=dict.fromkeys(FORMS, "http://127.0.0.1:1"), logins_folder="unused")

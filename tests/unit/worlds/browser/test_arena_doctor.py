@@ -78,7 +78,8 @@ def test_the_command_shows_it_and_ends_with_1_where_something_does_not_work(monk
         monkeypatch.setenv("WA_MAP", "http://127.0.0.1:1")
         shown = CliRunner().invoke(app, ["doctor", "webarena", "--no-logins"])
         assert running["reddit"].address in shown.output
-    assert "MISSING" in shown.output and "map: start it, or correct WA_MAP" in shown.output
+    (state,) = [line.split()[1] for line in shown.output.splitlines() if line[:4] == "map "]
+    assert (state, "map: start it, or correct WA_MAP" in shown.output) == ("FAILS", True)
     assert shown.exit_code == 1
     assert CliRunner().invoke(app, ["doctor", "web"]).exit_code != 0
 

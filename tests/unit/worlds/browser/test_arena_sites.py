@@ -23,7 +23,12 @@ def test_a_missing_address_names_its_variable():
         addresses(["map", "shopping_admin", "map"], environment={"WA_MAP": "http://m"})
     assert "shopping_admin" in str(error.value) and "set WA_SHOPPING_ADMIN" in str(error.value)
     assert "WA_MAP" not in str(error.value)
-    assert str(error.value).endswith("or leave tasks out: -site:shopping_admin")
+    assert str(error.value).endswith("for instance WA_SHOPPING_ADMIN=http://127.0.0.1:7770")
+
+
+def test_who_has_no_address_is_told_how_to_do_without():
+    with pytest.raises(WorldError, match=r"7770, or so: \['map'\]$"):
+        addresses(["map"], environment={}, without=lambda lacking: f", or so: {lacking}")
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,24 @@ def test_tasks_are_chosen_in_the_files_order(which, numbers):
 @pytest.mark.parametrize(
     "which",
     [
-        *("", "4", "6-7", "8-10", "site:mars", "template:1", "5,,8", "5-", "x", "3.0", "graded"),
-        *("all,-", "all,-4", "all,-site:mars", "all,--5", "all,-graded", "- 5"),
+        *("", "4", "6-7", "8-10", "template:1", "5,,8", "5-", "x", "3.0", "graded"),
+        *("all,-", "all,-4", "all,--5", "all,-graded", "- 5"),
     ],
 )
 def test_what_names_no_task_is_an_error(which):
     with pytest.raises(InvalidValue, match="must name tasks in 3-9"):
         choose(which, tasks(3, 5, 8, 9))
+
+
+@pytest.mark.parametrize("which", ["site:mars", "all,-site:mars"])
+def test_a_site_that_is_not_there_is_told_with_those_that_are(which):
+    with pytest.raises(InvalidValue, match="must name one of the sites map, reddit, actual"):
+        choose(which, tasks(3, 5, t5={"sites": ["map", "reddit"]}))
+
+
+def test_a_range_that_goes_down_is_told_the_other_way_round():
+    with pytest.raises(InvalidValue, match="must go up: 3-9"):
+        choose("all,-9-3", tasks(3, 5, 8, 9))
 
 
 @pytest.mark.parametrize(

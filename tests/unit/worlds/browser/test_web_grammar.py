@@ -107,7 +107,10 @@ def test_what_is_remembered_holds_no_id_and_no_parameter(page: Page) -> None:
                 assert not any(value in told for value in parameters)
 
 
-@given(pages, st.text(max_size=30))
+typed = st.one_of(st.text(max_size=30), st.text(st.sampled_from(",'\"[]()\\\n 1a"), max_size=9))
+
+
+@given(pages, typed)
 def test_any_typed_text_arrives_as_it_is(page: Page, value: str) -> None:
     grammar = on(page)
     for one in page.elements:

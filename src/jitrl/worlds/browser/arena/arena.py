@@ -17,7 +17,7 @@ from jitrl.worlds import Grader, Task
 from jitrl.worlds.browser.arena import evaluators, task_files
 from jitrl.worlds.browser.arena.judging import Judge
 from jitrl.worlds.browser.arena.logins import LOGINS, Login, Logins
-from jitrl.worlds.browser.arena.packages import PACKAGES
+from jitrl.worlds.browser.arena.packages import PACKAGES, require
 from jitrl.worlds.browser.arena.sites import ACCOUNTS, SITES, Account, addresses
 from jitrl.worlds.browser.arena.sites import accounts as who_logs_in
 
@@ -65,6 +65,7 @@ def of_package(kind: str, which: str, **options: Any) -> Arena:
 
     Raises MissingExtra without its package.
     """
+    require(kind)
     package, chosen = PACKAGES[kind], checked(kind, options)
     packages = {package.name: package.version}
     return Arena(kind, which, package.read(), packages=packages, **chosen)
@@ -103,7 +104,17 @@ class Arena:
         numbers = task_files.choose(which, file.tasks, named)
         self._configs = {f"{kind}:{n}": file.tasks[n] for n in numbers}
         needed = [s for c in self._configs.values() for s in task_files.sites_of(c, known)]
-        self.sites: Mapping[str, str] = addresses(needed, known, sites, environment)
+
+        def without(lacking: Sequence[str]) -> str:
+            """Return what to write instead, so that no task needs these sites; "" for nothing."""
+            other = ",".join([which, *(f"-site:{site}" for site in lacking)])
+            try:
+                task_files.choose(other, file.tasks, named)
+            except InvalidValue:
+                return ""
+            return f", or leave their tasks out: {kind}:{other}"
+
+        self.sites: Mapping[str, str] = addresses(needed, known, sites, environment, without)
         defaults = ACCOUNTS if known is SITES else {}
         self._accounts: Mapping[str, Account] = MappingProxyType(
             who_logs_in(accounts, accounts_file, environment, defaults)

@@ -36,12 +36,14 @@ class Finding:
     works   None where it was not tried, or is not needed
     said    what was found
     remedy  what to do; "" where nothing has to be done
+    missing it does not work because it is not there
     """
 
     what: str
     works: bool | None
     said: str
     remedy: str = ""
+    missing: bool = False
 
 
 def examine(
@@ -98,7 +100,8 @@ def sites(
             continue
         found.append(_answers(site, address, ask))
     if all(finding.works is None for finding in found):
-        found.append(Finding("sites", False, "none has an address", "set those that you have"))
+        remedy = "set those that you have"
+        found.append(Finding("sites", False, "none has an address", remedy, missing=True))
     return found
 
 
@@ -119,6 +122,9 @@ def playable(kind: str, tasks: Mapping[int, Config], found: Sequence[Finding]) -
     try:
         count = len(choose(which, tasks))
     except InvalidValue:  # it leaves no task
+        if all(works[site] is None for site in needed):
+            said = f"none of {len(tasks)}: no site has an address"
+            return Finding("tasks", False, said, missing=True)
         return Finding("tasks", False, f"none {said}")
     return Finding("tasks", True, f"{count} {said}", f"jitrl run {kind}:{which}")
 
@@ -190,14 +196,14 @@ def _chromium(program: str | None) -> Finding:
         return Finding("Chromium", True, f"{path}, version {chromium.major(path)}")
     except WorldError as error:
         named = "apt-get install chromium, or --chromium PATH"
-        return Finding("Chromium", False, str(error), named)
+        return Finding("Chromium", False, str(error), named, missing=True)
 
 
 def _package(name: str, install: str = "pip install 'jitrl[webarena]'") -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
-        return Finding(name, False, "not installed", install)
+        return Finding(name, False, "not installed", install, missing=True)
 
 
 def _sentences() -> list[Finding]:
@@ -229,5 +235,6 @@ def _verified() -> Finding:
     try:
         found: Any = Referee().version
     except JitrlError as error:
-        return Finding("webarena-verified", False, str(error).partition(":")[0], INSTALL)
+        said = str(error).partition(":")[0]
+        return Finding("webarena-verified", False, said, INSTALL, missing=True)
     return Finding("webarena-verified", True, str(found))

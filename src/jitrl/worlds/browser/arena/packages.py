@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from jitrl.worlds.browser.arena.task_files import TaskFile, read
-from jitrl.worlds.browser.world import installed
+from jitrl.worlds.browser.world import installed, needs
 
 __all__ = ["IMPORTED", "PACKAGES", "Package", "require"]
 
@@ -72,6 +72,11 @@ IMPORTED = ("nltk", "requests", "beartype")
 """What evaluators import, and the extra `webarena` brings."""
 
 
-def require(kind: str) -> None:
-    """Raise MissingExtra unless the package of a benchmark is there."""
-    installed(PACKAGES[kind].name, PACKAGES[kind].install)
+def require(kind: str, *packages: str, extra: str = "webarena") -> None:
+    """Raise MissingExtra, with all that is missing, unless all is there that a benchmark needs.
+
+    packages  that are needed beside, and come with the extra
+    """
+    package = PACKAGES[kind]
+    needed = ("browsergym-core", *IMPORTED, *packages)
+    needs(*needed, extra=extra, beside={package.name: package.install})

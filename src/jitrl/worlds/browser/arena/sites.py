@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -65,10 +65,13 @@ def addresses(
     known: Iterable[str] = SITES,
     given: Mapping[str, str] | None = None,
     environment: Mapping[str, str] = os.environ,
+    without: Callable[[Sequence[str]], str] = lambda lacking: "",
 ) -> dict[str, str]:
     """Return label -> address, without a slash at its end, of the known sites that have one.
 
     Host names are in small letters and usual ports left out, as a browser shows them.
+
+    without  says how to do without the sites that lack one
 
     Raises WorldError where a needed site has none, InvalidValue for what is no address.
     """
@@ -82,12 +85,12 @@ def addresses(
         address = chosen.get(label) or environment.get(variable(label), "")
         if address:
             found[label] = _address(label, address)
-    missing = [variable(label) for label in wanted if label not in found]
-    if missing:
+    lacking = [label for label in wanted if label not in found]
+    if lacking:
+        names = [variable(label) for label in lacking]
         raise WorldError(
-            f"no address for {', '.join(n for n in wanted if n not in found)}: set "
-            f"{', '.join(missing)}, for instance {missing[0]}=http://127.0.0.1:7770, or leave "
-            f"tasks out: {','.join(f'-site:{n}' for n in wanted if n not in found)}"
+            f"no address for {', '.join(lacking)}: set {', '.join(names)}, for instance "
+            f"{names[0]}=http://127.0.0.1:7770{without(lacking)}"
         )
     return found
 

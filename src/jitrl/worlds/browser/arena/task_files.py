@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,7 @@ def choose(
     for part in (part.strip() for part in which.split(",")):
         found = _part(part.removeprefix("-"), tasks, sets)
         if not found:
-            known = ", ".join([*sets, "site:NAME", "template:N"])
-            rule = f"must name tasks in {min(tasks)}-{max(tasks)}: numbers, ranges, {known}"
-            raise InvalidValue("tasks", part, f"{rule}; with a minus before it, to be left out")
+            raise InvalidValue("tasks", part, _rule(part.removeprefix("-"), tasks, sets))
         names = found if _RANGE.fullmatch(part) else (part,)
         for name in once.intersection(names):
             raise InvalidValue("tasks", which, f"must name each task once, not {name} twice")
@@ -85,6 +83,19 @@ def choose(
     if chosen <= left_out:
         raise InvalidValue("tasks", which, "must name more tasks than it leaves out")
     return tuple(number for number in tasks if number in chosen - left_out)
+
+
+def _rule(part: str, tasks: Mapping[int, Config], sets: Iterable[str]) -> str:
+    """Return what a part that names no task must be."""
+    if part.startswith("site:"):
+        sites = sorted({site for task in tasks.values() for site in task["sites"]})
+        return f"must name one of the sites {', '.join(sites)}"
+    match = _RANGE.fullmatch(part)
+    if match is not None and match[2] and int(match[1]) > int(match[2]):
+        return f"must go up: {match[2]}-{match[1]}"
+    known = ", ".join([*sets, "site:NAME", "template:N"])
+    rule = f"must name tasks in {min(tasks)}-{max(tasks)}: numbers, ranges, {known}"
+    return f"{rule}; with a minus before it, to be left out"
 
 
 def _part(
