@@ -1,21 +1,25 @@
-"""Several runs at once, whole runs to each worker process: how arms and seeds are compared.
+"""Several runs at once, whole runs to each worker: how arms and seeds are compared.
 
-One run in several processes is `parts`.
+One run in several processes is `parts`; runs that stand on each other are a `jitrl.study`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run, read
-from jitrl.bench.runner import OpenWorld, open_world, run
+from jitrl.bench.language import Access
+from jitrl.bench.runner import Listener, OpenWorld, open_world, run
 from jitrl.bench.workers import Teller, at_work, end, start
 from jitrl.errors import RunError
 
@@ -26,6 +30,95 @@ class Job:
 
     configuration: Configuration
     path: Path
+    access: Access = field(default_factory=Access)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job has failed.
+
+    died  its worker died: it may be taken up again
+    """
+
+    why: str
+    died: bool = False
+
+
+Event = Played | Finished | Failed
+
+
+class Pool(Protocol):
+    """Workers, each with one job at a time."""
+
+    @property
+    def free(self) -> int:
+        """How many jobs may be begun now."""
+
+    def begin(self, job: Job) -> None:
+        """Give a job to a worker that is free."""
+
+    def hear(self) -> Iterator[tuple[Job, Event]]:
+        """Wait until something happens to a job that is under way, and yield what did."""
+
+    def close(self) -> None:
+        """End the workers; what they have begun can be continued."""
+
+
+class Processes:
+    """A pool of processes of this machine; the contract is that of `Pool`.
+
+    world  opens a world in a worker; a function that can be found by its name there
+    """
+
+    def __init__(self, workers: int, world: OpenWorld = open_world) -> None:
+        self._workers, self._world = workers, world
+        self._idle: list[tuple[BaseProcess, Connection]] = []
+        self._busy: dict[Connection, tuple[BaseProcess, Job]] = {}
+
+    @property
+    def free(self) -> int:
+        """How many jobs may be begun now."""
+        return self._workers - len(self._busy)
+
+    def begin(self, job: Job) -> None:
+        """Give a job to a process that waits, or to a new one."""
+        process, pipe = self._idle.pop() if self._idle else start(_work, self._world)
+        self._busy[pipe] = process, job
+        with suppress(OSError):  # it is dead already: that is heard
+            pipe.send(job)
+
+    def hear(self) -> Iterator[tuple[Job, Event]]:
+        """Wait until something happens, and yield what did."""
+        for pipe in connection.wait(list(self._busy)):
+            assert isinstance(pipe, Connection)
+            process, job = self._busy[pipe]
+            try:
+                event: Event = pipe.recv()
+            except (EOFError, OSError):
+                why = f"a worker process died in {str(job.path)!r}: start again to continue"
+                event = Failed(why, died=True)
+            if isinstance(event, str):  # what it told before it ended
+                event = Failed(event)
+            if not isinstance(event, Played):
+                del self._busy[pipe]
+                if isinstance(event, Finished):
+                    self._idle.append((process, pipe))
+                else:
+                    end([process])
+                    pipe.close()
+            yield job, event
+
+    def close(self) -> None:
+        """End the processes."""
+        end([process for process, _ in (*self._idle, *self._busy.values())])
+        for pipe in (*(pipe for _, pipe in self._idle), *self._busy):
+            pipe.close()
+        self._idle, self._busy = [], {}
 
 
 def play_all(
@@ -43,46 +136,22 @@ def play_all(
     Raises RunError as soon as a run fails or a worker dies. The workers are ended then, and on any
     other exception; their runs can be continued.
     """
-    waiting, busy, processes = deque(jobs), dict[Connection, Job](), []
+    waiting, left = deque(jobs), len(jobs)
+    pool = Processes(workers, world)
     try:
-        for _ in range(min(workers, len(jobs))):
-            process, pipe = start(_work, world)
-            processes.append(process)
-            busy[pipe] = waiting.popleft()
-            pipe.send(busy[pipe])
-        while busy:
-            for pipe in connection.wait(list(busy)):  # type: ignore[assignment]
-                _hear(pipe, waiting, busy, on_episode)
+        while left:
+            while waiting and pool.free:
+                pool.begin(waiting.popleft())
+            for job, event in pool.hear():
+                if isinstance(event, Failed):
+                    raise RunError(event.why)
+                if isinstance(event, Finished):
+                    left -= 1
+                elif not event.unbegun:
+                    on_episode(job, event)
     finally:
-        end(processes)
+        pool.close()
     return [read(job.path) for job in jobs]
-
-
-def _hear(
-    pipe: Connection,
-    waiting: deque[Job],
-    busy: dict[Connection, Job],
-    on_episode: Callable[[Job, Played], None],
-) -> None:
-    """Take one message of a worker: an episode, a failure, or that its run is finished."""
-    job = busy[pipe]
-    try:
-        message = pipe.recv()
-    except (EOFError, OSError) as error:
-        raise RunError(
-            f"a worker process died in {str(job.path)!r}: start again to continue"
-        ) from error
-    if isinstance(message, Played):
-        if not message.unbegun:
-            on_episode(job, message)
-    elif isinstance(message, str):
-        raise RunError(message)
-    elif waiting:
-        busy[pipe] = waiting.popleft()
-        pipe.send(busy[pipe])
-    else:
-        del busy[pipe]
-        pipe.close()
 
 
 def _work(pipe: Connection, world_of: OpenWorld) -> None:
@@ -90,9 +159,21 @@ def _work(pipe: Connection, world_of: OpenWorld) -> None:
     with at_work(pipe):
         while True:
             job = pipe.recv()
-            world = world_of(job.configuration)
-            try:
-                run(job.configuration, job.path, world, resume=True, listener=Teller(pipe))
-            finally:
-                world.close()
-            pipe.send(None)
+            perform(job, world_of, Teller(pipe))
+            pipe.send(Finished())
+
+
+def perform(job: Job, world_of: OpenWorld, listener: Listener) -> None:
+    """Play, or continue, the run of a job in this process."""
+    world = world_of(job.configuration)
+    try:
+        run(
+            job.configuration,
+            job.path,
+            world,
+            resume=True,
+            listener=listener,
+            access=job.access,
+        )
+    finally:
+        world.close()

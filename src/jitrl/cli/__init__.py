@@ -1,4 +1,4 @@
-"""The command line: `jitrl run`, `demo`, `judge`, `report`, `explain`, `doctor`, `memory`
+"""The command line: `jitrl run`, `demo`, `bench`, `judge`, `report`, `explain`, `doctor`, `memory`
 and `models`.
 
 A failure is one line on stderr: exit code 2 where the input was wrong, 1 where something went wrong
@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from jitrl._version import __version__
-from jitrl.cli import doctor, govern, look, memory, models, play, upkeep
+from jitrl.cli import bench, doctor, govern, look, memory, models, play, upkeep
 from jitrl.cli.screen import failure
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ memory_app = typer.Typer(help="Look into a memory, bound it, clean it.", no_args
 app.add_typer(memory_app, name="memory")
 app.command()(play.run)
 app.command()(play.demo)
+app.command()(bench.bench)
 app.command()(play.judge)
 app.command()(look.report)
 app.command()(look.explain)

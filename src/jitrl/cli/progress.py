@@ -99,7 +99,7 @@ class _Tally(Listener):
         done = tried - self._before
         if done == 0:
             return "?"
-        return _duration((self._clock() - self._started) / done * max(self.episodes - tried, 0))
+        return duration((self._clock() - self._started) / done * max(self.episodes - tried, 0))
 
 
 class _Lines(_Tally):
@@ -254,7 +254,8 @@ def _mean(scores: Sequence[float]) -> str:
     return f"{sum(scores) / len(scores):.2f}" if scores else ""
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people read it."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

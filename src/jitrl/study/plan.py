@@ -61,7 +61,7 @@ class Stage:
     reorders: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One run of a study.
 

@@ -6,9 +6,9 @@ the tasks of one seed share a memory. So neither the attempts nor the tasks of a
 independent, and intervals are made by drawing seeds and tasks anew, each on its own (the pigeonhole
 bootstrap: Owen 2007, Annals of Applied Statistics 1(2)); quantiles are widened so that few clusters
 give as wide an interval as Student's t would (Hesterberg 2015, The American Statistician 69(4),
-section 4.2). Where there are fewer than ten clusters it is Student's t over the bootstrap's standard
-error. Draws are fixed: the same data give the same interval. How often they hold the truth:
-`docs/statistics.md`.
+section 4.2). Where there are fewer than ten clusters it is Student's t over the bootstrap's
+standard error. Draws are fixed: the same data give the same interval. How often they hold the
+truth: `docs/statistics.md`.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_the_worst_of_many_comparisons_are_corrected_as_holm_says() -> None:
 def test_a_winner_that_the_correction_does_not_leave_is_told_so() -> None:
     rng = np.random.default_rng(3)
     gaps = rng.standard_normal((12, 1))
-    gaps += 0.9 - gaps.mean()
+    gaps = (gaps - gaps.mean()) / gaps.std() + 0.9
     alone = difference([gaps], [np.zeros((12, 1))])
     assert alone.verdict == "helps"
     assert "but not after Holm" in holm([alone, *[Difference(alone.estimate, 0.9)] * 40])[0].verdict
