@@ -163,8 +163,8 @@ def _work(pipe: Connection, world_of: OpenWorld) -> None:
             pipe.send(Finished())
 
 
-def perform(job: Job, world_of: OpenWorld, listener: Listener) -> None:
-    """Play, or continue, the run of a job in this process."""
+def perform(job: Job, world_of: OpenWorld, listener: Listener, patience: float = 0.0) -> None:
+    """Play, or continue, the run of a job in this process; see `jitrl.bench.runner.run`."""
     world = world_of(job.configuration)
     try:
         run(
@@ -174,6 +174,7 @@ def perform(job: Job, world_of: OpenWorld, listener: Listener) -> None:
             resume=True,
             listener=listener,
             access=job.access,
+            patience=patience,
         )
     finally:
         world.close()
