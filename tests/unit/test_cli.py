@@ -168,6 +168,20 @@ def test_a_run_over_tasks_ends_with_its_results_and_their_definitions(cli: Cli) 
     assert any(f"what went wrong: {why}" in said for why in ("time-out: the dial", "no such door:"))
 
 
+def test_where_nobody_judges_a_run_says_so_before_it_plays_and_shows_no_score(cli: Cli) -> None:
+    words = ("run", "locks:2", "--option", "silent=true", "--attempts", "2")
+    code, out, err = cli(*words, "--out", "run")
+    said = "jitrl: nobody judges locks:2, nothing can be learned: name a --judge-model\n"
+    assert (code, err) == (0, said)
+    assert out.count("over, without a verdict") == 4
+    assert re.search(r"^Avg +- *$", out, re.M)
+    assert not any(word in out for word in ("failure", "success so far", "0.000 ["))
+    out = cli("explain", "run", "--episode", 0, "--step", 0)[1]
+    assert "there is no verdict on it" in out and "score" not in out
+    assert "failure" not in cli("report", "run")[1]
+    assert cli(*words, "--agent", "static", "--out", "static")[2] == ""  # it would learn nothing
+
+
 def test_a_run_in_several_processes_is_explained_and_reported_as_one(
     cli: Cli, tmp_path: Path
 ) -> None:
@@ -178,7 +192,7 @@ def test_a_run_in_several_processes_is_explained_and_reported_as_one(
     for episode in range(6):
         code, out, _ = cli("explain", "run", "--episode", episode, "--step", 0)
         assert (code, f"step 0 of locks:{episode % 3}, attempt {episode // 3}" in out) == (0, True)
-    assert "one of the 6 finished" in complaint(
+    assert "one of 6 finished episodes, from 0" in complaint(
         cli("explain", "run", "--episode", 6, "--step", 0), 2
     )
     assert "jitrl default" in cli("report", "run")[1]

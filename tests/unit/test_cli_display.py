@@ -78,6 +78,16 @@ def test_an_attempt_without_a_verdict_is_no_failure() -> None:
     assert "success" not in shown(console)
 
 
+def test_while_an_attempt_without_a_verdict_is_made_no_score_is_shown() -> None:
+    for task, told in ((Task("w:0"), True), (Task("w:0", verdict=False), False)):
+        console = screen(True)
+        with run_display(console, 7, plan(Configuration("w:x"), (task,))) as listener:
+            listener.begun([], 1)
+            listener.stepped(0, 2, 0.0)
+        assert "step 3/7" in shown(console)
+        assert ("score 0" in shown(console)) == told
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_an_attempt_that_never_began_is_shown_and_not_counted(terminal: bool) -> None:
     console = screen(terminal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -340,6 +341,31 @@ def test_ctrl_c_while_the_server_hangs_ends_the_run_at_once(tmp_path: Path) -> N
     assert err.count("\n") == 1
     for given in (" --budget-tokens 99999 --record ", " --timeout 600.0 --retries 0 --resume"):
         assert given in err  # to go on is to go on within the budget
+
+
+def test_a_judges_scores_are_told_as_the_judges_where_there_is_no_verdict(cli: Cli) -> None:
+    words = ("run", "locks:1", "--option", "silent=true", "--out", "run")
+    with serving() as judge:
+        code, out, err = cli(*words, *judged_at(judge))
+    assert (code, err) == (0, "")
+    assert "over, without a verdict" in out
+    assert re.search(r"^Avg +- *$", out, re.M)
+    assert re.search(r"^judge per step +-1.00 *$", out, re.M)
+    assert "scores of its steps are no verdict. Judge per step:" in " ".join(out.split())
+    out = cli("explain", "run", "--episode", 0, "--step", 0)[1]
+    assert "there is no verdict on it" in out
+    assert "the judge openai/scripted gave it -1" in out
+
+
+def test_an_estimate_of_a_run_that_cannot_begin_says_why_there_is_none(cli: Cli) -> None:
+    Path("down.txt").write_text("locks:0")
+    with serving() as server:
+        at = ("--model", "openai/scripted", "--base-url", server.url)
+        code, out, err = cli("run", "locks:1", "--option", "down=down.txt", *at, "--out", "run")
+        assert not server.requests
+    assert (code, "--resume tries again" in err) == (1, True)
+    said = "expected: nobody knows, for the first attempt could not begin: no way to locks:0"
+    assert said in out.splitlines()
 
 
 def test_a_judge_of_the_same_back_end_is_asked_where_the_model_is(cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -65,19 +66,42 @@ def test_a_page_that_hangs_as_it_opens_is_not_opened_in_a_second_browser(
     assert (seen.truncated, "timed out" in seen.reason, len(started)) == (True, True, 1)
 
 
-def test_a_site_that_stays_down_ends_the_run_with_the_way_on(
+Cli = Callable[..., tuple[int, list[str]]]
+
+
+@pytest.fixture
+def down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cli:
+    """Call `jitrl run` on a site that is down; (exit code, lines on stderr)."""
+
+    def call(*more: str) -> tuple[int, list[str]]:
+        with closing(socket.socket()) as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            address = f"web:http://127.0.0.1:{nobody.getsockname()[1]}/"
+            words = ["jitrl", "run", address, "--steps", "1", "--out", str(tmp_path / "run"), *more]
+            words += ["--option", "goal=Wait", "--option", "settle=0"]
+            monkeypatch.setattr("sys.argv", words)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(ended.value.code or 0), capsys.readouterr().err.strip().splitlines()
+
+    return call
+
+
+def test_a_site_that_stays_down_ends_the_run_with_the_way_on(down: Cli) -> None:
+    code, said = down("--attempts", "3")
+    assert (code, len(said)) == (1, 3)
+    assert "nobody judges web:" in said[0]
+    assert "cannot begin, nor could the 2 attempts before" in said[1]
+    assert said[2].startswith("jitrl: 0 finished episodes kept; continue with: jitrl run web:")
+    assert said[2].endswith("--resume")
+
+
+def test_what_a_run_will_cost_is_asked_in_no_attempt(
+    down: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(socket.socket()) as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        address = f"web:http://127.0.0.1:{nobody.getsockname()[1]}/"
-        words = ["jitrl", "run", address, "--attempts", "3", "--steps", "1"]
-        words += ["--option", "goal=Wait", "--option", "settle=0", "--out", str(tmp_path / "run")]
-        monkeypatch.setattr("sys.argv", words)
-        with pytest.raises(SystemExit) as ended:
-            main()
-    said = capsys.readouterr().err.strip().splitlines()
-    assert ended.value.code == 1
-    assert "cannot begin, nor could the 2 attempts before" in said[0]
-    assert said[1].startswith("jitrl: 0 finished episodes kept; continue with: jitrl run web:")
-    assert said[1].endswith("--resume")
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    code, said = down("--attempts", "2", "--model", "openai/x", "--base-url", "http://127.0.0.1:1")
+    assert (code, len(said)) == (1, 2)  # with the estimate there would be three in a row
+    assert "2 attempts never began" in said[1]

@@ -38,7 +38,7 @@ def suite(agent: str, seed: int) -> Run:
     return Run(run.path, replace(run.manifest, tasks=tasks), found, unbegun=never)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (961, 800), (768, 1024), (390, 844)])
 def test_a_report_of_games_and_suites_is_whole_on_every_screen(
     browser: Browser, tmp_path: Path, width: int, height: int
 ) -> None:

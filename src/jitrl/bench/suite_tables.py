@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from jitrl.bench import suites
-from jitrl.bench.folder import Run
+from jitrl.bench.folder import Run, judged
 from jitrl.bench.statistics import Group, labels, summary
 from jitrl.bench.suites import Results
 from jitrl.bench.tables import Table, estimated, shown
@@ -96,11 +96,29 @@ def _unbegun(runs: Sequence[Run]) -> tuple[str, ...]:
     return (_UNBEGUN,) if any(run.unbegun for run in runs) else ()
 
 
+def _judged(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the column of a judge's scores, where a run has nothing else to go by."""
+    alone = any(run.configuration.judge_model and not _verdict(run) for run in runs)
+    return ("judge per step",) if alone else ()
+
+
+def _judge(run: Run) -> str:
+    """Return the mean score that the judge gave a step of a run; a dash where there is no judge."""
+    if run.configuration.judge_model is None or run.configuration.agent == "static":
+        return "-"
+    scores = [score for steps in judged(run).values() for score in steps if score is not None]
+    return f"{sum(scores) / len(scores):+.2f}" if scores else "?"
+
+
+def _verdict(run: Run) -> bool:
+    return Group((run,), 0).verdict
+
+
 def each_run(runs: Sequence[Run]) -> Table:
     """Return one row per run: how it did, what memory did, what it cost."""
-    more = _unbegun(runs)
+    more, scored = _unbegun(runs), _judged(runs)
     columns = (
-        *("run", *_RESULTS, *more),
+        *("run", *_RESULTS, *scored, *more),
         *("KL per step", "changed by memory", "s per step without world", "ended with a reason"),
     )
     rows = []
@@ -109,7 +127,8 @@ def each_run(runs: Sequence[Run]) -> Table:
         rows.append(
             (
                 run.path.name or str(run.path),
-                *_cells(suites.results([suites.outcomes(run)]), Group((run,), 0).verdict),
+                *_cells(suites.results([suites.outcomes(run)]), _verdict(run)),
+                *(_judge(run) for _ in scored),
                 *(str(len(run.unbegun)) for _ in more),
                 f"{found.kl_per_step:.3f}",
                 f"{found.changed:.1%}",
@@ -122,19 +141,25 @@ def each_run(runs: Sequence[Run]) -> Table:
 
 def note(among: Sequence[Group]) -> str:
     """Say how the numbers are to be read."""
-    if not any(group.verdict for group in among):
-        return suites.NO_VERDICT
-    parts = [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
-    if _unbegun([run for group in among for run in group.runs]):
+    parts: list[str] = []
+    runs = [run for group in among for run in group.runs]
+    told = [group for group in among if group.verdict]
+    if told:
+        parts += [*suites.DEFINITIONS, "Attempts that ended with a reason count like any other."]
+    if len(told) < len(among):
+        parts.append(suites.NO_VERDICT)
+    if _judged(runs):
+        parts.append(suites.JUDGE)
+    if _unbegun(runs):
         parts.append(suites.UNBEGUN)
-    if any(len(group.runs[0].manifest.tasks) > 1 or len(group.seeds) > 1 for group in among):
+    if any(len(group.runs[0].manifest.tasks) > 1 or len(group.seeds) > 1 for group in told):
         parts.append(
             "In brackets: 95 % interval over the tasks (bootstrap, as attempts at a task depend "
             "on each other; Wilson for a share of tasks); with several seeds, that or Student's t "
             "over the seeds, the wider one. One seed says how other tasks would go, not another "
             "seed."
         )
-    else:
+    elif told:
         parts.append("One task and one seed: no interval, for attempts depend on each other.")
     return " ".join(parts)
 
@@ -164,13 +189,13 @@ def comma_separated(runs: Sequence[Run]) -> str:
 
 def _by(among: Sequence[Group], label: Callable[[Task], str]) -> Table:
     found = [
-        (name, f"{prefix}{name or '(none)'}", results)
+        (name, f"{prefix}{name or '(none)'}", _cells(results, group.verdict))
         for group, prefix in zip(among, _prefixes(among), strict=True)
         for name, results in suites.by_label(group, label)
     ]
     found.sort(key=lambda row: row[0])  # the groups stay in order
     alone = label is suites.task  # a row is one task: no need to count them
-    rows = [(row, *_cells(results)[alone:]) for _, row, results in found]
+    rows = [(row, *cells[alone:]) for _, row, cells in found]
     return Table((label.__name__, *_RESULTS[alone:]), rows)
 
 
@@ -179,7 +204,7 @@ def _prefixes(among: Sequence[Group]) -> list[str]:
     return [f"{label}: " for label in labels(among)] if len(among) > 1 else [""] * len(among)
 
 
-def _cells(found: Results, verdict: bool = True) -> tuple[str, ...]:
+def _cells(found: Results, verdict: bool) -> tuple[str, ...]:
     estimates = (found.average, found.final, found.any)
     shares = (estimated(one, digits=3) if verdict else "-" for one in estimates)
     return (str(found.tasks), str(found.attempts), *shares)

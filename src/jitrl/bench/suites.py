@@ -30,9 +30,10 @@ DEFINITIONS = (
     "Final and pass@any are of the tasks with all their attempts finished.",
 )
 NO_VERDICT = (
-    "Nobody says whether an attempt succeeded: there is no benchmark here. What a judge model said "
-    "of each step is in `jitrl explain`, and in judged.jsonl."
+    "A dash: nobody says whether an attempt succeeded, for there is no benchmark; a judge model's "
+    "scores of its steps are no verdict."
 )
+JUDGE = "Judge per step: mean of the scores that the judge model gave; `jitrl explain` tells each."
 UNBEGUN = (
     "An attempt that never began says nothing of the agent: it counts in no share, and "
     "`jitrl run --resume` makes it again."

@@ -10,7 +10,7 @@ import typer
 from jitrl.bench.codec import LoggedStep
 from jitrl.bench.folder import Run, find, judged, read
 from jitrl.cli.results import show_report
-from jitrl.cli.screen import clean, console, facts, one_line, table, whereabouts
+from jitrl.cli.screen import clean, console, facts, many, one_line, table, whereabouts
 from jitrl.errors import InvalidValue
 
 
@@ -49,8 +49,10 @@ def explain(
     screen.print(facts(logged.decision.state.items()))
     screen.print()
     screen.print(clean(str(logged.decision)), soft_wrap=True)
+    verdict = task is None or task.verdict
+    earned = f"it earned {logged.reward:+g}: score {logged.score:g}"
     end = "; the episode ended" if logged.terminated else ""
-    screen.print(f"it earned {logged.reward:+g}: score {logged.score:g}{end}")
+    screen.print(f"{earned if verdict else 'there is no verdict on it'}{end}")
     if logged.reason:
         screen.print(clean(f"what went wrong: {logged.reason}"))
     if what.judges:
@@ -101,9 +103,9 @@ def _not_played(run: Run, episode: int, step: int) -> InvalidValue:
             return InvalidValue("episode", episode, rule)
     steps = {played.number: played.steps for played in run.episodes}
     if episode not in steps:
-        count = len(steps)
-        return InvalidValue("episode", episode, f"must be one of the {count} finished ones, from 0")
-    return InvalidValue("step", step, f"must be one of its {steps[episode]}, from 0")
+        rule = f"must be the number of one of {many(len(steps), 'finished episode')}, from 0"
+        return InvalidValue("episode", episode, rule)
+    return InvalidValue("step", step, f"must be one of its {many(steps[episode], 'step')}, from 0")
 
 
 def _positive(name: str, value: int) -> int:

@@ -116,7 +116,6 @@ def run(
     again = [*configuration.command(path), *reached.words(), "--resume"]
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
-    tell_unjudged(finished)
     left = tell_unbegun(finished)
     if configuration.judges:
         left = tell_unscored(finished) or left
@@ -131,6 +130,7 @@ def _play(configuration: Configuration, path: Path, access: Access, resume: bool
         wanted = plan(configuration, tasks_of(opened))
         told = f"{what.world}, {what.agent}, {what.preset}, seed {what.seed}: into {path}"
         screen.print(clean(told), soft_wrap=True)
+        tell_unjudged(configuration, wanted.tasks)
         if called(configuration):
             told = _expected(configuration.extended(wanted.total), access)
             screen.print(clean(f"expected: {told}"), soft_wrap=True)

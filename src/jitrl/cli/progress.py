@@ -81,8 +81,7 @@ class _Tally(Listener):
             mean = sum(self.scores) / len(self.scores)
             return f"score {self.scores[-1]:g}   mean {mean:.2f}"
         attempt = self._plan.place(played.number)[1]
-        task = self._plan.task(played.number)
-        verdict = task is None or task.verdict
+        verdict = self._verdict(played.number)
         went = "success" if played.success else "failure" if verdict else "over, without a verdict"
         went = "never began" if played.unbegun else went
         why = f" ({one_line(played.reason, 60)})" if played.reason and self._wide else ""
@@ -92,6 +91,10 @@ class _Tally(Listener):
         if self.scores:
             rate = f"{sum(score >= 1 for score in self.scores) / len(self.scores):.1%}"
         return f"{played.task}, attempt {attempt}: {went}{why}   success so far {rate}"
+
+    def _verdict(self, number: int) -> bool:
+        task = self._plan.task(number)
+        return task is None or task.verdict
 
     @property
     def _left(self) -> str:
@@ -135,7 +138,7 @@ class _Bar(_Tally):
         )
 
     def stepped(self, number: int, t: int, score: float) -> None:
-        scored = f", score {score:g}" if self._wide else ""
+        scored = f", score {score:g}" if self._wide and self._verdict(number) else ""
         self._progress.update(self._task, step=f"step {t + 1}/{self._steps}{scored}")
 
     def played(self, played: Played) -> None:

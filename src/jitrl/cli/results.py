@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from jitrl.bench import report
+from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import CALLS, Run
 from jitrl.bench.rejudge import unscored
 from jitrl.bench.statistics import groups
@@ -17,6 +18,7 @@ from jitrl.bench.tables import Table
 from jitrl.bench.usage import usage_rows
 from jitrl.cli.screen import counted, facts, many, show_table, table, tell
 from jitrl.errors import MissingExtra
+from jitrl.worlds import Task
 
 _SHORT = 20  # rows of a table that is printed beside the main one
 
@@ -74,10 +76,9 @@ def tell_unscored(run: Run) -> bool:
     return bool(without)
 
 
-def tell_unjudged(run: Run) -> None:
-    """Tell where nobody says what was good, so that there is nothing to learn from."""
-    what = run.configuration
-    verdict = all(task.verdict for task in run.manifest.tasks)
+def tell_unjudged(what: Configuration, tasks: Sequence[Task]) -> None:
+    """Tell where nobody says what is good, so that there is nothing to learn from."""
+    verdict = all(task.verdict for task in tasks)
     if what.agent != "static" and what.judge_model is None and not verdict:
         tell(f"jitrl: nobody judges {what.world}, nothing can be learned: name a --judge-model")
 

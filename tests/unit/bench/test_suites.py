@@ -318,6 +318,22 @@ def test_where_nobody_judges_no_score_is_told_as_a_verdict(tmp_path: Path):
     report.write([run], tmp_path / "report")
 
 
+def test_beside_a_verdict_what_has_none_shows_a_dash_in_every_table():
+    run, other = tried("01", "11"), tried("00", "00", world="web:x")
+    silent = tuple(replace(task, verdict=False) for task in other.manifest.tasks)
+    other = replace(other, path=Path("b"), manifest=replace(other.manifest, tasks=silent))
+    among = groups([run, other])
+    tables = [suite_tables.scores(among), suite_tables.each_run([run, other])]
+    tables += [table for heading, table in suite_tables.sections(among) if heading.startswith("By")]
+    assert len(tables) == 4
+    for table in tables:
+        marks = [row[table.columns.index("Avg")] for row in table.rows]
+        assert sum(mark == "-" for mark in marks) * 2 == len(marks)
+    note = suite_tables.note(among)
+    assert suites.NO_VERDICT in note and suites.DEFINITIONS[0] in note
+    assert suites.JUDGE not in note
+
+
 def test_a_single_task_and_seed_speaks_of_no_brackets():
     text = report.markdown(groups([tried("01")]))
     assert "In brackets" not in text

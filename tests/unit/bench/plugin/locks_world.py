@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from jitrl.errors import InvalidValue, WorldError
@@ -29,15 +30,18 @@ def make(
     hard: bool = False,
     closed: bool = False,
     down: str = "",
+    silent: bool = False,
 ) -> Locks:
     """slow: seconds that a step takes; log: a file that the names of tasks are added to; hard:
     three digits, one of which is not on offer; closed: what is on offer is all that can be done;
-    down: a file with the names of tasks whose attempts cannot begin, for as long as they are there.
+    down: a file with the names of tasks whose attempts cannot begin, for as long as they are there;
+    silent: nobody says whether a lock has opened.
     """
     kind, _, count = name.rpartition("-")
     if not count.isdecimal() or kind not in ("", "jammed"):
         raise WorldError(f"locks {name!r} have no number: write locks:4")
     world = Locks(name, int(count), kind == "jammed", slow, log, hard, down)
+    world.tasks = tuple(replace(task, verdict=not silent) for task in world.tasks)
     world.reader = None if closed else Dial()
     return world
 
@@ -128,13 +132,14 @@ class Locks:
         ended = reward == 1.0 or wrong
         self._over = ended or truncated
         self.seconds = self.seconds | {"total": self.seconds["total"] + 1e-6}
-        colour = ("red", "blue")[[t.name for t in self.tasks].index(self._task) % 2]
+        task = [t.name for t in self.tasks].index(self._task)
+        colour, score = ("red", "blue")[task % 2], reward if self.tasks[task].verdict else 0.0
         return Observation(
             state=State(room=f"a {colour} lock, pressed: {self._pressed!r}"),
             text=f"a {colour} lock",
             actions=() if self._over else OFFERED,
-            reward=reward,
-            score=reward,
+            reward=score,
+            score=score,
             terminated=ended,
             truncated=truncated and not ended,
             reason=reason,
