@@ -68,7 +68,7 @@ def holders(lock: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            held = [os.readlink(file) for file in (process / "fd").iterdir()]
+            held = [str(file.readlink()) for file in (process / "fd").iterdir()]
         except OSError:
             continue  # it has ended, or is somebody else's
         if str(lock) in held:
@@ -121,6 +121,6 @@ def test_a_node_that_goes_costs_its_episodes_alone(tmp_path: Path) -> None:
 
 
 def test_what_is_no_cluster_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no Ray cluster at '127.0.0.1:1'"):
+    with pytest.raises(RunError, match=r"no Ray cluster at '127\.0\.0\.1:1'"):
         Cluster("127.0.0.1:1", tmp_path)
     assert not ray.is_initialized()

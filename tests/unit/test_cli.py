@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plugin_kit import PLUGIN
 
 from jitrl.bench.folder import read
 from jitrl.cli import main
 from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 
-PLUGIN = Path(__file__).parent / "bench" / "plugin"
 SHORT = ("--episodes", "3", "--steps", "8")
 
 Outcome = tuple[int, str, str]

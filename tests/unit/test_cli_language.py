@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 from language_kit import breaking, serving
+from plugin_kit import PLUGIN
 from process_kit import Process
 
 from jitrl.bench.folder import read
 from jitrl.cli import main
 from jitrl.testing import ABLE, Fault, ScriptedServer
 
-PLUGIN = Path(__file__).parent / "bench" / "plugin"
 KEY = "sk-do-not-tell-0123456789"
 
 Outcome = tuple[int, str, str]

@@ -1,32 +1,19 @@
-"""A world as another package would bring it, and runs that play it."""
+"""Runs that play a world as another package would bring it."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from plugin_kit import plugin
 
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run
 from jitrl.bench.runner import open_world, run
 
-PLUGIN = Path(__file__).parent / "plugin"
-
 Play = Callable[..., Run]
-
-
-@pytest.fixture(autouse=True)
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install the corridor and the locks, here and in the processes that a test starts."""
-    monkeypatch.syspath_prepend(str(PLUGIN))
-    held = os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", str(PLUGIN) + (os.pathsep + held if held else ""))
-    yield
-    for name in ("corridor_world", "locks_world"):
-        sys.modules.pop(name, None)
+__all__ = ["Play", "play", "plugin"]
 
 
 @pytest.fixture

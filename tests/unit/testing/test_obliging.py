@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from plugin_kit import PLUGIN
 from process_kit import Process
 
 from jitrl.bench.configuration import Configuration
@@ -52,7 +53,7 @@ def served() -> str:
 
 @pytest.fixture
 def plugin_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "bench" / "plugin"))
+    monkeypatch.syspath_prepend(str(PLUGIN))
 
 
 def test_its_answers_are_a_distribution() -> None:
