@@ -23,7 +23,7 @@ from jitrl.similarity import Field
 AGENTS = ("jitrl", "static")
 Order = Literal["tasks", "passes"]
 OPTION_PLACES = (
-    *("chromium", "visible", "uploads", "keep", "interpreter"),
+    *("chromium", "visible", "uploads", "log", "keep", "interpreter"),
     *("sites", "accounts", "accounts_file", "logins_folder"),
 )
 """Options that say where a world finds what it plays, or how it is watched, not what it is."""
