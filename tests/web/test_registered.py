@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,12 @@ def test_a_registered_task_is_played_with_its_arguments_and_its_own_verdict() ->
         assert world.step(wrong).score == 0.0
     finally:
         world.close()
+
+
+@pytest.mark.usefixtures("doors")
+def test_a_task_that_is_not_registered_is_told_with_those_that_are() -> None:
+    with closing(make("browsergym:doors.pres")) as world:
+        assert "BrowserGym task must be one of: doors.press" in world.reset(1).reason
 
 
 def test_what_has_a_world_of_its_own_is_named_and_so_is_what_is_not_installed() -> None:

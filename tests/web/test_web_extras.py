@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +31,6 @@ except MissingExtra as error:
     [
         ("web:http://127.0.0.1:1/", "browsergym-core", "web"),
         ("miniwob:click-test", "browsergym-miniwob", "web"),
-        ("browsergym:other.task", "browsergym-core", "web"),
         ("webarena:1", "browsergym-core", "webarena"),
         ("webarena:1", "nltk", "webarena"),
         ("webarena-lite:4", "beartype", "webarena"),
@@ -48,17 +49,40 @@ def test_what_is_not_installed_is_named_with_its_extra(
     assert done.stdout == f"{package} is not installed: pip install 'jitrl[{extra}]'\n", done.stderr
 
 
-def test_all_that_is_missing_is_named_at_once() -> None:
-    told = [sys.executable, "-c", PROGRAM, "django,klaus,libwebarena", "pocket-web:0"]
-    done = subprocess.run(told, capture_output=True, text=True, timeout=60)
-    assert done.stdout == (
-        "django, klaus, libwebarena are not installed: pip install 'jitrl[pocket]' && "
-        "pip install --no-deps libwebarena==0.0.4\n"
-    ), done.stderr
-
-
-@pytest.mark.parametrize("world", ["webarena:1", "pocket-web:0"])
-def test_the_evaluators_are_installed_beside_the_extra(world: str) -> None:
-    told = [sys.executable, "-c", PROGRAM, "libwebarena", world]
-    done = subprocess.run(told, capture_output=True, text=True, timeout=60)
-    assert done.stdout.startswith("libwebarena is not installed: pip install --no-deps libwebarena")
+@pytest.mark.parametrize(
+    ("world", "lacking", "said"),
+    [
+        (
+            "webarena:1",
+            "nltk,beartype,libwebarena",
+            "nltk, beartype, libwebarena are not installed: pip install 'jitrl[webarena]' && "
+            "pip install --no-deps libwebarena==0.0.4\n",
+        ),
+        (
+            "webarena-lite:4",
+            "browsergym-webarenalite",
+            "browsergym-webarenalite is not installed: pip install --no-deps "
+            "browsergym-webarenalite==0.14.3\n",
+        ),
+        (
+            "pocket-web:0",
+            "django,klaus,libwebarena,git",
+            "django, klaus, libwebarena, git are not installed: pip install 'jitrl[pocket]' && "
+            "pip install --no-deps libwebarena==0.0.4 && apt-get install git\n",
+        ),
+        (
+            "browsergym:nothing.3,none.4",
+            "browsergym-core",
+            "browsergym-core, browsergym-none, browsergym-nothing are not installed: pip install "
+            "'jitrl[web]' && pip install browsergym-none && pip install browsergym-nothing\n",
+        ),
+    ],
+)
+def test_all_that_is_missing_is_named_at_once_with_the_commands_that_install_it(
+    world: str, lacking: str, said: str, tmp_path: Path
+) -> None:
+    path = str(tmp_path) if "git" in lacking.split(",") else os.environ["PATH"]
+    told = [sys.executable, "-c", PROGRAM, lacking, world]
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(told, capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == said, done.stderr

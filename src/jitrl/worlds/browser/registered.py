@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.errors import InvalidValue, UnknownName
 from jitrl.worlds import Task
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
 
@@ -59,7 +59,6 @@ class Registered:
     sites: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, which: str) -> None:
-        needs("browsergym-core")
         names = [name.strip() for name in which.split(",")]
         for name in names:
             if not _NAME.fullmatch(name) or names.count(name) > 1:
@@ -68,10 +67,8 @@ class Registered:
         for package in packages:
             if package in _OURS:
                 raise InvalidValue("task", which, f"must be named as {_OURS[package]}")
-            if find_spec(f"browsergym.{package}") is None:
-                raise MissingExtra(
-                    f"no package registers {package!r} tasks: pip install browsergym-{package}"
-                )
+        lacking = [f"browsergym-{package}" for package in packages if not _found(package)]
+        needs("browsergym-core", beside={name: f"pip install {name}" for name in lacking})
         self.tasks = tuple(Task(f"browsergym:{name}") for name in names)
         self.version: Mapping[str, str] = {
             f"browsergym-{package}": _version(f"browsergym-{package}")
@@ -88,13 +85,23 @@ class Registered:
         importlib.import_module(f"browsergym.{name.partition('.')[0]}")
         found = gymnasium.registry.get(f"browsergym/{name}")
         if found is None:
-            raise WorldError(f"BrowserGym has no task {name!r}")
+            begin = f"browsergym/{name.partition('.')[0]}."
+            known = [each for each in gymnasium.registry if each.startswith(begin)]
+            shown = [each.partition("/")[2] for each in sorted(known)]
+            raise UnknownName("BrowserGym task", name, shown)
         env: Any = gymnasium.make(f"browsergym/{name}").unwrapped
         return cast("type[AbstractBrowserTask]", env.task_entrypoint), dict(env.task_kwargs)
 
     def context(self, task: str) -> dict[str, Any]:
         """Nothing is needed."""
         return {}
+
+
+def _found(package: str) -> bool:
+    try:
+        return find_spec(f"browsergym.{package}") is not None
+    except ModuleNotFoundError:  # there is no browsergym at all
+        return False
 
 
 def _version(package: str) -> str:

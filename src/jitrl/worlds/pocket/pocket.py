@@ -9,32 +9,31 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree, which
 from types import MappingProxyType, TracebackType
 
-from jitrl.errors import InvalidValue, MissingExtra, WorldError
+from jitrl.errors import InvalidValue, WorldError
 from jitrl.worlds.browser.arena.sites import Account
+from jitrl.worlds.browser.world import needs
 from jitrl.worlds.children import command, environment
 from jitrl.worlds.pocket.accounts import ACCOUNTS
 from jitrl.worlds.pocket.server import DATA, FIRST, SESSIONS, SITES
 
-__all__ = ["Pocket"]
+__all__ = ["PACKAGES", "PORTS", "Pocket", "lacking"]
 
+PORTS = range(1024, 65536 - len(SITES) + 1)
+"""That the first site may have, the others following."""
 PATIENCE = 60.0
 """Seconds until all sites must be there; they take two or three."""
-_PACKAGES = ("django", "klaus", "dulwich")
+PACKAGES = ("django", "klaus", "dulwich")
+"""What the sites are made with, and the extra `pocket` brings."""
 
 
-def _equipped() -> None:
-    """Raise MissingExtra for what is not installed."""
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        names = ", ".join(missing)
-        raise MissingExtra(f"the pocket web needs {names}: pip install 'jitrl[pocket]'")
-    if which("git") is None:  # klaus asks it for the history of a file
-        raise MissingExtra("the pocket web needs git: install your system's package of it")
+def lacking() -> dict[str, str]:
+    """Return the program that is missing, with the command that installs it on Debian."""
+    # klaus asks it for the history of a file
+    return {} if which("git") else {"git": "apt-get install git"}
 
 
 class Pocket:
@@ -52,9 +51,8 @@ class Pocket:
     """
 
     def __init__(self, folder: Path | str | None = None, port: int = 0) -> None:
-        if port and not 1024 <= port <= 65535 - len(SITES):
-            rule = f"must be 0, or lie in [1024, {65535 - len(SITES)}]"
-            raise InvalidValue("port", port, rule)
+        if port and port not in PORTS:
+            raise InvalidValue("port", port, f"must be 0, or lie in [{PORTS[0]}, {PORTS[-1]}]")
         self.accounts: Mapping[str, Account] = ACCOUNTS
         self.addresses: Mapping[str, str] = {}
         self._inside = None if folder is None else Path(folder)
@@ -81,7 +79,7 @@ class Pocket:
         """
         if self._folder is not None:
             raise WorldError("this pocket web runs already: close it before it is started again")
-        _equipped()
+        needs(*PACKAGES, extra="pocket", beside=lacking())
         if self._inside is not None:
             self._inside.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="pocket-", dir=self._inside))

@@ -20,7 +20,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from jitrl.errors import UnknownName
+from jitrl.errors import JitrlError, UnknownName, WorldError
 
 __all__ = ["DATA", "FIRST", "SESSIONS", "SITES", "Site", "main"]
 
@@ -177,7 +177,7 @@ def _end_with_parent(folder: Path) -> None:
 def main(name: str, where: str, port: str = "0") -> None:
     """Serve one site until the parent is gone.
 
-    Raises UnknownName for a site that is not there, OSError for a port that is taken.
+    Raises UnknownName for a site that is not there, WorldError for a port that is taken.
     """
     if name not in SITES:
         raise UnknownName("site", name, sorted(SITES))
@@ -185,7 +185,12 @@ def main(name: str, where: str, port: str = "0") -> None:
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     for made in (folder / site.data, folder / SESSIONS / name):
         made.mkdir(parents=True, exist_ok=True)
-    server = _Server((HOST, int(port)), _Handler)
+    try:
+        server = _Server((HOST, int(port)), _Handler)
+    except OSError as error:
+        raise WorldError(
+            f"port {port} cannot be had ({error.strerror}): name another first port, or none"
+        ) from error
     configure(name, folder, server.server_port)
     if site.fills:
         _fill(site, folder)
@@ -196,4 +201,7 @@ def main(name: str, where: str, port: str = "0") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except JitrlError as failure:
+        sys.exit(str(failure))

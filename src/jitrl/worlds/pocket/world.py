@@ -17,7 +17,7 @@ from jitrl.worlds.browser.arena.logins import LOGINS
 from jitrl.worlds.browser.arena.packages import require
 from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen
 from jitrl.worlds.pocket.accounts import ACCOUNTS, FORMS
-from jitrl.worlds.pocket.pocket import Pocket
+from jitrl.worlds.pocket.pocket import PACKAGES, Pocket, lacking
 from jitrl.worlds.pocket.tasks import FILE
 
 __all__ = ["DEFAULTS", "PocketWeb", "benchmark", "make"]
@@ -32,7 +32,7 @@ def make(which: str, **options: Any) -> PocketWeb:
     Raises MissingExtra without the packages, InvalidValue for tasks or an option that cannot be,
     WorldError without a Chromium or where a site does not come up.
     """
-    require("webarena", "django", "klaus", extra="pocket")
+    require("webarena", *PACKAGES, extra="pocket", beside=lacking())
     _, browsers = chosen(options)
     # what is wrong with the tasks shows before anything is started
     benchmark(which, sites=dict.fromkeys(FORMS, "http://127.0.0.1:1"), logins_folder="unused")

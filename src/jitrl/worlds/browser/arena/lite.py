@@ -8,15 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from jitrl.worlds.browser.arena.arena import WORDS, Arena, of_package, plain
-from jitrl.worlds.browser.arena.packages import IMPORTED
-from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
 
 
 def make(which: str, **options: Any) -> BrowserWorld:
     """Open tasks; `which` and the options are those of `jitrl.worlds.browser.arena.webarena`."""
-    needs("browsergym-core", *IMPORTED, extra="webarena")
     told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena-lite", which, benchmark(which, **told), __name__, told, browsers)
 

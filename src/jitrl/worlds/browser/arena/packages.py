@@ -72,11 +72,16 @@ IMPORTED = ("nltk", "requests", "beartype")
 """What evaluators import, and the extra `webarena` brings."""
 
 
-def require(kind: str, *packages: str, extra: str = "webarena") -> None:
+def require(
+    kind: str,
+    *packages: str,
+    extra: str = "webarena",
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Raise MissingExtra, with all that is missing, unless all is there that a benchmark needs.
 
-    packages  that are needed beside, and come with the extra
+    packages, beside  that are needed too, as for `needs`
     """
     package = PACKAGES[kind]
     needed = ("browsergym-core", *IMPORTED, *packages)
-    needs(*needed, extra=extra, beside={package.name: package.install})
+    needs(*needed, extra=extra, beside={package.name: package.install, **beside})

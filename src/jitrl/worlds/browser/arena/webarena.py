@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jitrl.worlds.browser.arena.arena import WORDS, Arena, of_package, plain
-from jitrl.worlds.browser.arena.packages import IMPORTED
-from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen, needs
+from jitrl.worlds.browser.world import DEFAULTS, BrowserWorld, chosen
 
 __all__ = ["DEFAULTS", "benchmark", "make"]
 
@@ -24,7 +23,6 @@ def make(which: str, **options: Any) -> BrowserWorld:
     Raises MissingExtra without the packages; InvalidValue for an unknown task or option; WorldError
     without a Chromium, or where the address of a site that these tasks need is missing.
     """
-    needs("browsergym-core", *IMPORTED, extra="webarena")
     told, browsers = chosen(plain(options), *WORDS)
     return BrowserWorld("webarena", which, benchmark(which, **told), __name__, told, browsers)
 
