@@ -8,6 +8,7 @@ but tasks.
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from jitrl.errors import JitrlError, MissingExtra, RunError
 
 __all__ = ["Cluster"]
 
+_REACH = 10.0  # seconds until a cluster's address must answer
 _LOOK = 1.0  # seconds between two looks at what was played
 _PATIENCE = 20.0  # seconds that a worker which was killed has to let go of its run
 
@@ -39,8 +41,9 @@ class Cluster:
     def __init__(self, address: str, out: Path) -> None:
         self._ray = _ray()
         try:
+            _reach(address)
             self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             why = str(error).strip().splitlines()[0]
             rule = "start one with `ray start --head`, or name another with --ray"
             raise RunError(f"no Ray cluster at {address!r} ({why}): {rule}") from error
@@ -139,6 +142,13 @@ def _work(job: Job) -> str:
 def _seen(token: Path) -> tuple[str, str]:
     """Return what a node reads in a file, and its version of jitrl."""
     return (token.read_text(encoding="utf-8") if token.exists() else ""), __version__
+
+
+def _reach(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT; Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), _REACH).close()
 
 
 def _new(job: Job, known: set[int]) -> list[Played]:
