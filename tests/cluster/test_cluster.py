@@ -41,6 +41,12 @@ def planned(episodes: int = 3) -> Plan:
     return parse(PLAN.format(episodes=episodes))
 
 
+def long() -> Plan:
+    """Two cells that last for some seconds."""
+    arms = "[[arm]]\nagent = 'static'\n[[arm]]\nagent = 'jitrl'\n"
+    return parse(f"episodes = 300\nsteps = 8\n[[world]]\nname = 'corridor:5'\n{arms}")
+
+
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     running = Nodes(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -90,7 +96,7 @@ def test_two_nodes_play_what_processes_play(nodes: Nodes, tmp_path: Path) -> Non
 
 
 def test_a_worker_that_is_killed_costs_its_episode_alone(nodes: Nodes, tmp_path: Path) -> None:
-    plan = planned(episodes=25)
+    plan = long()
     assert play(plan, tmp_path / "here", lambda: Processes(2)).failed == {}
     there = tmp_path / "there"
     killer = Killer(there)
@@ -112,12 +118,12 @@ def test_a_node_that_goes_costs_its_episodes_alone(tmp_path: Path) -> None:
                 self.removed = True
 
     try:
-        plan, out = planned(episodes=25), tmp_path / "study"
+        plan, out = long(), tmp_path / "study"
         outcome = play(plan, out, lambda: Cluster(running.address, out), watcher=Remover())
     finally:
         running.shutdown()
     assert outcome.failed == {}
-    assert [len(read(out / cell.folder).episodes) for cell in plan.cells] == [25] * 8
+    assert [len(read(out / cell.folder).episodes) for cell in plan.cells] == [300] * 2
 
 
 def test_what_is_no_cluster_is_one_line(tmp_path: Path) -> None:
