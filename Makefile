@@ -2,6 +2,7 @@
 # make test        every test that needs no story file, no PyTorch, browser or server
 # make test-local  those of local language models: installs PyTorch
 # make test-web    those of web tasks, in a real Chromium: installs BrowserGym
+# make test-ray    those of studies on a cluster: installs Ray
 # make test-all    those that need story files: JITRL_GAMES=FOLDER make test-all
 # make check       lint, types, import arrows
 #
@@ -12,7 +13,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test test-local test-web test-all check format clean
+.PHONY: setup demo test test-local test-web test-ray test-all check format clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt scripts/setup
 	PYTHON="$(PYTHON)" scripts/setup "$(VENV)"
@@ -22,6 +23,9 @@ $(VENV)/.local: $(VENV)/.ready
 
 $(VENV)/.web: $(VENV)/.ready
 	scripts/setup "$(VENV)" web
+
+$(VENV)/.ray: $(VENV)/.ready
+	scripts/setup "$(VENV)" ray
 
 setup: $(VENV)/.ready
 
@@ -36,6 +40,9 @@ test-local: $(VENV)/.local
 
 test-web: $(VENV)/.web
 	$(BIN)/pytest -q -n 2 tests/web $(PYTEST)
+
+test-ray: $(VENV)/.ray
+	$(BIN)/pytest -q tests/cluster $(PYTEST)
 
 test-all: setup
 	$(BIN)/pytest -q -n 2 tests/stories $(PYTEST)
