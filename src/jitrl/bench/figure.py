@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; grey is for static
-_STATIC = "#6b7280"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_STYLE: dict[Any, Any] = {
+STATIC = "#6b7280"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -56,7 +56,7 @@ def draw(groups: Sequence[Group], kind: Literal["png", "svg"], *, narrow: bool =
         raise MissingExtra("pictures need matplotlib: pip install 'jitrl[report]'") from error
     named = [(world, list(panel)) for world, panel in groupby(groups, _world)]
     width, height = (4.6, 4.4) if narrow else (8.4, 4.4)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height * len(named)))
         FigureCanvasAgg(figure)
         figure.set_layout_engine("constrained", h_pad=0.12)
@@ -75,15 +75,15 @@ def _world(group: Group) -> str:
 
 def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
     if not all(group.verdict for group in groups):
-        axes.set_title(_wrapped(world, 40 if narrow else 80), loc="left", fontweight="bold")
+        axes.set_title(wrapped(world, 40 if narrow else 80), loc="left", fontweight="bold")
         axes.text(0.5, 0.5, "no verdict on attempts: nothing to draw", ha="center")
         axes.set_axis_off()
         return
-    colours = iter(_COLOURS * len(groups))
+    colours = iter(COLOURS * len(groups))
     suite, top, longest = groups[0].suite, 0.0, 1
     for group, label in zip(groups, labels(groups), strict=True):
         static = group.configuration.agent == "static"
-        colour = _STATIC if static else next(colours)
+        colour = STATIC if static else next(colours)
         scores = _scores(group)
         counted = np.arange(scores.shape[1]) + 1
         if suite:
@@ -93,7 +93,7 @@ def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
         curves = smoothed(scores, over)
         mean = curves.mean(axis=0)
         seeds = len(group.seeds)
-        name = _wrapped(f"{label} ({seeds} seed{'s' * (seeds > 1)})", 32 if narrow else 60)
+        name = wrapped(f"{label} ({seeds} seed{'s' * (seeds > 1)})", 32 if narrow else 60)
         ends = bounds(group, over) if suite else band(curves) if seeds > 1 else None
         if ends is not None:
             axes.fill_between(counted, *ends, color=colour, alpha=0.18, linewidth=0)
@@ -107,7 +107,7 @@ def _panel(axes: Axes, world: str, groups: list[Group], narrow: bool) -> None:
         top = max(top, float(mean.max(initial=0.0)))
     unit = "attempt" if suite else "episode"
     what = "success" if suite else "score"
-    title = _wrapped(f"{world}: {what} by {unit}", 40 if narrow else 80)
+    title = wrapped(f"{world}: {what} by {unit}", 40 if narrow else 80)
     axes.set_title(title, loc="left", fontweight="bold", fontsize=11.5)
     caption = _caption(groups)
     axes.set_xlabel(f"{unit}\n{caption}" if narrow else f"{unit}   {caption}")
@@ -130,7 +130,7 @@ def _scores(group: Group) -> Floats:
     return by_attempt(group) if group.suite else group.scores()
 
 
-def _wrapped(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
     """Return a text on at most three lines."""
     return textwrap.fill(text, width, max_lines=3, placeholder=" \u2026")
 

@@ -181,7 +181,7 @@ def page(among: Sequence[Group]) -> str:
         note=escape(read),
         more="\n".join(f"<h2>{heading}</h2>\n{tables.html(table)}" for heading, table in more),
         runs="\n".join(tables.html(table) for table in each(among)),
-        commands="".join(_html_command(line) for line in commands(runs)),
+        commands="".join(html_command(line) for line in commands(runs)),
         configuration="\n".join(
             _details(label, group) for label, group in zip(labels(among), among, strict=True)
         ),
@@ -287,7 +287,7 @@ def _data(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _html_command(line: str) -> str:
+def html_command(line: str) -> str:
     """Return a command whose lines break between words alone, not after the dashes of an option."""
     words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
     return f"<div>{words}</div>"

@@ -9,19 +9,28 @@ import typer
 
 from jitrl.bench.codec import LoggedStep
 from jitrl.bench.folder import Run, find, judged, read
-from jitrl.cli.results import show_report
+from jitrl.cli.results import show_report, show_study
 from jitrl.cli.screen import clean, console, facts, many, one_line, table, whereabouts
 from jitrl.errors import InvalidValue
+from jitrl.study.play import PLAN
+from jitrl.study.results import load
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, of any number of arms.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders of any number of arms, or a study.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Where to write.", show_default="the run folder, or report/"),
     ] = None,
 ) -> None:
-    """Compare runs: a table with intervals over seeds, a curve, and a page to open."""
+    """Compare runs, or report on a study: tables with intervals, a curve, and a page to open."""
+    if any((path / PLAN).is_file() for path in runs):
+        if len(runs) > 1:
+            raise InvalidValue("runs", [str(path) for path in runs], "must be one study alone")
+        show_study(console(), load(runs[0]), out or runs[0])
+        return
     folders = list({path.resolve(): path for path in runs}.values())
     if out is None:
         out = folders[0] if len(folders) == 1 else Path("report")

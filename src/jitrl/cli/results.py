@@ -18,6 +18,8 @@ from jitrl.bench.tables import Table
 from jitrl.bench.usage import usage_rows
 from jitrl.cli.screen import counted, facts, many, show_table, table, tell
 from jitrl.errors import MissingExtra
+from jitrl.study import report as study_report
+from jitrl.study.results import Study
 from jitrl.worlds import Task
 
 _SHORT = 20  # rows of a table that is printed beside the main one
@@ -34,6 +36,17 @@ def show_report(screen: Console, runs: list[Run], out: Path) -> None:
         screen.print()
     _show_more(screen, more)
     screen.print(note, style="dim")
+    screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
+
+
+def show_study(screen: Console, study: Study, out: Path) -> None:
+    """Print the tables of a study and write its report; raises MissingExtra where it cannot."""
+    files = study_report.write(study, out)
+    for title, part in study_report.sections(study):
+        screen.print(title, style="bold")
+        show_table(screen, part.columns, part.rows)
+        screen.print()
+    screen.print(study_report.NOTE, style="dim")
     screen.print(f"wrote {', '.join(str(file) for file in files)}", soft_wrap=True)
 
 

@@ -54,7 +54,7 @@ class Difference:
         if self.identical:
             return "identical"
         if not found.known:
-            return "one run: nothing shown"
+            return "nothing shown" if found.n != 1 else "one run: nothing shown"
         if found.low <= 0 <= found.high:
             return "no difference shown"
         side = "helps" if found.low > 0 else "harms"
