@@ -26,7 +26,7 @@ class Carrier:
     All that a carrier knows comes from the notes that it has kept, in the order of play: so a run
     is continued by keeping them again.
 
-    temperature  in force for the episode that comes next; None: the preset's
+    temperature  in force for the step that `advise` was asked about last; None: the preset's
     """
 
     temperature: float | None = None
@@ -53,11 +53,12 @@ class Frozen(Carrier):
 
     def __init__(self, known: Carrier) -> None:
         self._known = known
-        self.temperature = known.temperature
 
     def advise(self, situation: Situation) -> Situation:
         """Return what the known one does."""
-        return self._known.advise(situation)
+        advised = self._known.advise(situation)
+        self.temperature = self._known.temperature
+        return advised
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,15 @@ class Kit:
         return self.best is not None and end.observation.score >= self.best
 
 
+def asking(
+    kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
+) -> Request:
+    """Return the request, at temperature 0, that asks about an episode that is over."""
+    seed = int(generator(kit.seed, end.episode, role).integers(2**31))
+    purpose = Purpose(role, end.episode)
+    return Request(messages, max_tokens=max_tokens, temperature=0.0, seed=seed, purpose=purpose)
+
+
 async def said(
     kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
 ) -> str:
@@ -91,9 +101,7 @@ async def said(
 
     Raises BadReply for a refusal, an empty text, and one that max_tokens cut off.
     """
-    seed = int(generator(kit.seed, end.episode, role).integers(2**31))
-    purpose = Purpose(role, end.episode)
-    request = Request(messages, max_tokens=max_tokens, temperature=0.0, seed=seed, purpose=purpose)
+    request = asking(kit, end, role, messages, max_tokens)
     text = finished(await kit.model.complete(request), kit.model.name).strip()
     if not text:
         raise BadReply(f"{kit.model.name} wrote nothing: use another model")
