@@ -251,7 +251,7 @@ def test_what_is_told_in_the_prompt_is_what_the_memory_would_have_done(
         episode.choose(now.state, [Candidate(action, 0.0)])
         now = world.step(action)
         episode.record(now.reward)
-    assert said > 2
+    assert said >= 2
 
 
 def test_in_the_prompt_alone_memory_moves_no_policy(tmp_path: Path) -> None:
