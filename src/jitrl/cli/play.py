@@ -24,7 +24,14 @@ from jitrl.bench.runner import run as play_run
 from jitrl.cli import options
 from jitrl.cli.options import Reached
 from jitrl.cli.progress import arms_display, run_display
-from jitrl.cli.results import finish, show_report, tell_unbegun, tell_unjudged, tell_unscored
+from jitrl.cli.results import (
+    finish,
+    show_report,
+    tell_unbegun,
+    tell_unjudged,
+    tell_unlearned,
+    tell_unscored,
+)
 from jitrl.cli.screen import clean, console, failure, many, said, tell
 from jitrl.errors import InvalidValue, MissingExtra, WorldError
 from jitrl.memory.address import remote
@@ -120,6 +127,7 @@ def run(
     again = [*configuration.command(path), *reached.words(), "--resume"]
     with _interruptible(path, again):
         finished = _play(configuration, path, access, resume)
+    tell_unlearned(finished)
     left = tell_unbegun(finished)
     if configuration.judges:
         left = tell_unscored(finished) or left

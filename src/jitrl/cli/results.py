@@ -89,6 +89,15 @@ def tell_unscored(run: Run) -> bool:
     return bool(without)
 
 
+def tell_unlearned(run: Run) -> None:
+    """Tell of episodes from which nothing could be carried on in words."""
+    if without := [str(played.number) for played in run.episodes if played.unlearned]:
+        tell(
+            f"jitrl: nothing was learned from {many(len(without), 'episode')}: "
+            f"{', '.join(without)}; the model failed, or the budget was spent"
+        )
+
+
 def tell_unjudged(what: Configuration, tasks: Sequence[Task]) -> None:
     """Tell where nobody says what is good, so that there is nothing to learn from."""
     verdict = all(task.verdict for task in tasks)
