@@ -109,6 +109,8 @@ def test_the_bound_is_that_of_the_method() -> None:
     assert 0.4 + explored[0] < 0.5 + explored[1]
     assert scores.parent(10.0) == 1
     assert scores.best() == 1
+    # of equals the one that is less deep is explored
+    assert tree(([5.0], 2, 0), ([5.0], 1, 0)).parent(10.0) == 1
     # what was best by much is chosen again, though it has three children
     assert tree(([9.0], 0, 3), ([1.0], 1, 0)).parent(10.0) == 0
     # where nobody knows what is possible, the best episode is the measure
