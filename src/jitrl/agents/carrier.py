@@ -53,11 +53,12 @@ class Frozen(Carrier):
 
     def __init__(self, known: Carrier) -> None:
         self._known = known
-        self.temperature = known.temperature
 
     def advise(self, situation: Situation) -> Situation:
         """Return what the known one does."""
-        return self._known.advise(situation)
+        advised = self._known.advise(situation)
+        self.temperature = self._known.temperature
+        return advised
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,24 @@ class Kit:
         return self.best is not None and end.observation.score >= self.best
 
 
+def request(
+    kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
+) -> Request:
+    """Return what a model is asked about an episode that is over, at temperature 0."""
+    seed = int(generator(kit.seed, end.episode, role).integers(2**31))
+    purpose = Purpose(role, end.episode)
+    return Request(messages, max_tokens=max_tokens, temperature=0.0, seed=seed, purpose=purpose)
+
+
 async def said(
     kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
 ) -> str:
-    """Return what the model writes about an episode that is over, at temperature 0.
+    """Return what the model writes about an episode that is over.
 
     Raises BadReply for a refusal, an empty text, and one that max_tokens cut off.
     """
-    seed = int(generator(kit.seed, end.episode, role).integers(2**31))
-    purpose = Purpose(role, end.episode)
-    request = Request(messages, max_tokens=max_tokens, temperature=0.0, seed=seed, purpose=purpose)
-    text = finished(await kit.model.complete(request), kit.model.name).strip()
+    asked = request(kit, end, role, messages, max_tokens)
+    text = finished(await kit.model.complete(asked), kit.model.name).strip()
     if not text:
         raise BadReply(f"{kit.model.name} wrote nothing: use another model")
     return text
