@@ -258,9 +258,7 @@ class LiveEpisode:
     def _neighbours(self, call: str, state: State) -> tuple[State, list[Experience]]:
         """Return the state, checked, with its task, without secrets, and its neighbours."""
         self._may_choose(call)
-        state = _state("state", state)
-        if "task" not in state and any(f.name == "task" for f in self.learner.preset.fields):
-            state = State(**state, task=self.task)
+        state = with_task(_state("state", state), self.task, self.learner.preset)
         state = self.learner.redacted(state)
         if self._found is None or self._found[0] != state:
             self._found = (state, self.learner.neighbours(state, len(self._steps), self._view))
@@ -311,6 +309,13 @@ class LiveEpisode:
             final_state=self._final_state,
             provenance={**self._provenance, **versions},
         )
+
+
+def with_task(state: State, task: str, preset: Preset) -> State:
+    """Return the state with the task where the preset compares tasks and the state names none."""
+    if "task" in state or all(field.name != "task" for field in preset.fields):
+        return state
+    return State(**state, task=task)
 
 
 def _scores(candidates: Sequence[Candidate] | Scores) -> Scores:

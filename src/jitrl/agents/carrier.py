@@ -26,7 +26,7 @@ class Carrier:
     All that a carrier knows comes from the notes that it has kept, in the order of play: so a run
     is continued by keeping them again.
 
-    temperature  in force for the episode that comes next; None: the preset's
+    temperature  in force for the step that `advise` was asked about last; None: the preset's
     """
 
     temperature: float | None = None
@@ -85,10 +85,10 @@ class Kit:
         return self.best is not None and end.observation.score >= self.best
 
 
-def request(
+def asking(
     kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
 ) -> Request:
-    """Return what a model is asked about an episode that is over, at temperature 0."""
+    """Return the request, at temperature 0, that asks about an episode that is over."""
     seed = int(generator(kit.seed, end.episode, role).integers(2**31))
     purpose = Purpose(role, end.episode)
     return Request(messages, max_tokens=max_tokens, temperature=0.0, seed=seed, purpose=purpose)
@@ -97,12 +97,12 @@ def request(
 async def said(
     kit: Kit, end: Situation, role: str, messages: tuple[Message, ...], max_tokens: int
 ) -> str:
-    """Return what the model writes about an episode that is over.
+    """Return what the model writes about an episode that is over, at temperature 0.
 
     Raises BadReply for a refusal, an empty text, and one that max_tokens cut off.
     """
-    asked = request(kit, end, role, messages, max_tokens)
-    text = finished(await kit.model.complete(asked), kit.model.name).strip()
+    request = asking(kit, end, role, messages, max_tokens)
+    text = finished(await kit.model.complete(request), kit.model.name).strip()
     if not text:
         raise BadReply(f"{kit.model.name} wrote nothing: use another model")
     return text

@@ -13,7 +13,7 @@ from jitrl.agents.carrier import Note
 from jitrl.bench.codec import carried_line
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.files import replace_file, writing
-from jitrl.bench.folder import CARRIED, MEMORY, Run, carried, read
+from jitrl.bench.folder import CARRIED, MEMORY, Run, carried, read, whole_of
 from jitrl.errors import BadRun, InvalidValue
 from jitrl.memory import open as open_memory
 
@@ -21,10 +21,13 @@ STARTED = "started.jsonl"
 """The notes of the runs that came before, as `carried.jsonl` has its own."""
 
 
-def before(configuration: Configuration) -> Run | None:
+def before(configuration: Configuration, path: Path) -> Run | None:
     """Return the run that a configuration begins with; None where it begins with nothing.
 
-    Raises BadRun where there is none, InvalidValue where what it has cannot be used.
+    path  of the folder of the run that begins
+
+    Raises BadRun where there is none, or where it is not finished: what begins with it must begin
+    with all of it. InvalidValue where what it has cannot be used.
     """
     if configuration.start is None:
         return None
@@ -36,18 +39,19 @@ def before(configuration: Configuration) -> Run | None:
     if configuration.arm.carrier is not None and theirs.agent != configuration.agent:
         rule = f"must be the folder of a run of {configuration.agent}, not of {theirs.agent}"
         raise InvalidValue("start", configuration.start, rule)
+    left = len(run.manifest.plan.wanted()) - len(run.episodes)
+    if left and not (whole_of(configuration, path) / STARTED).exists():
+        raise BadRun(f"{str(run.path)!r} has {left} episodes still to play: finish it first")
     return run
 
 
 def take_over(run: Run, path: Path, configuration: Configuration) -> None:
     """Copy what a run left behind into the folder of one that begins, unless it is there.
 
-    Raises BadRun where the run is not finished: what begins with it must begin with all of it.
+    A part of a run has what the whole has taken over.
     """
-    if (path / STARTED).exists():
+    if configuration.part is not None or (path / STARTED).exists():
         return
-    if left := len(run.manifest.plan.wanted()) - len(run.episodes):
-        raise BadRun(f"{str(run.path)!r} has {left} episodes still to play: finish it first")
     with writing(path):
         if configuration.stores:
             _copy(run.memory, path / MEMORY)
@@ -67,7 +71,8 @@ def notes_of(run: Run) -> list[tuple[str, Note]]:
 def _copy(memory: str, path: Path) -> None:
     """Copy the present episodes of a memory into a new file, which is there whole or not at all."""
     new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
+    for end in ("", "-wal", "-shm"):  # of a copy that was cut short
+        new.with_name(new.name + end).unlink(missing_ok=True)
     with (
         closing(open_memory(memory, readonly=True)) as old,
         closing(open_memory(new, redaction=None)) as copy,

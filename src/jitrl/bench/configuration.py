@@ -36,6 +36,7 @@ _ACTING = ("model", "scores", "samples", "window", "top_logprobs", "max_tokens",
 _JUDGING = ("judge_model", "credit", "tell_outcome")
 _FIRST = ("world", "agent", "preset", "overrides", "seed", *_LIMITS)
 _RAMPS = ("beta", "threshold")
+_OPTIONS = {"start": "start-from"}  # of `jitrl run`, that are not called as the field is
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,9 @@ class Configuration:
         if arm.carrier is not None and self.workers > 1:
             rule = f"must be 1 for {self.agent}: what it carries is not shared"
             raise InvalidValue("workers", self.workers, rule)
+        if arm.exact and self.resolved().rule != "exact":
+            rule = f"has a greedy rule, and {self.agent} needs an exact one: use default or paper"
+            raise InvalidValue("preset", self.preset, rule)
         if self.start is not None and (not (arm.stores or arm.carrier) or self.memory is not None):
             rule = "has no meaning for an agent that carries nothing, or with a shared memory"
             raise InvalidValue("start", self.start, rule)
@@ -264,7 +268,7 @@ class Configuration:
         for given in fields(self)[len(_FIRST) :]:
             value = getattr(self, given.name)
             if value != given.default and given.name not in ("options", "part"):
-                option = "--" + given.name.replace("_", "-")
+                option = "--" + _OPTIONS.get(given.name, given.name.replace("_", "-"))
                 words += [option] if value is True else [option, str(value)]
         return [*words, "--out", str(folder)]
 

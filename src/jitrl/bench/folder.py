@@ -300,8 +300,12 @@ def _in_force(path: Path, wanted: Manifest, resume: bool) -> Manifest:
 
 def memory_of(configuration: Configuration, path: Path) -> str:
     """Return where the memory of a run in the folder `path` is."""
-    ours = path if configuration.part is None else path.parent  # the parts of a run share one
-    return configuration.memory or str(ours / MEMORY)
+    return configuration.memory or str(whole_of(configuration, path) / MEMORY)
+
+
+def whole_of(configuration: Configuration, path: Path) -> Path:
+    """Return the folder that the parts of a run share, from that of one; else the run's own."""
+    return path if configuration.part is None else path.parent
 
 
 def part_folder(path: Path, part: int) -> Path:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from jitrl.agents.player import Played
-from jitrl.bench import passes
+from jitrl.bench import beginnings, passes
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import MANIFEST, Manifest, Run, claimed, memory_of, part_folder, read
 from jitrl.bench.language import Access
@@ -75,8 +75,11 @@ def play_parts(
     listener, access = listener or Listener(), access or Access()
     if configuration.memory is not None:  # before anything is written, see whether it is one
         open_memory(configuration.memory).close()
+    begins = beginnings.before(configuration, path)
     wanted = describe_run(configuration, path, world, clock)
     with claimed(path, wanted, resume) as manifest:
+        if begins is not None:
+            beginnings.take_over(begins, path, configuration)
         if configuration.stores:
             open_memory(memory_of(configuration, path)).close()
         listener.begun(read(path).episodes, wanted.plan.total)

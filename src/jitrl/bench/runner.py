@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -97,12 +96,10 @@ def run(
     Finished episodes are kept whatever happens.
     """
     listener, access = listener or Listener(), access or Access()
-    start = beginnings.before(configuration)
+    start = beginnings.before(configuration, path)
     if configuration.memory is not None:  # before anything is written, see whether it is one
         open_memory(configuration.memory).close()
     wanted = describe_run(configuration, path, world, clock, name)
-    if start is not None:
-        wanted = replace(wanted, begins=start.manifest.run)
     if gate is None:
 
         def gate(number: int) -> None:
@@ -144,8 +141,9 @@ def describe_run(
     version = dict(world.version)
     played = configuration.extended(1).as_json() | dict.fromkeys(PLACES) | {"preset": preset}
     played |= {"options": configuration.what}
-    if configuration.start is not None:
-        played |= {"start": read_run(Path(configuration.start)).manifest.run}
+    begins = None if configuration.start is None else read_run(Path(configuration.start))
+    if begins is not None:  # which may have been continued since another began with it
+        played |= {"start": [begins.manifest.run, len(begins.episodes)]}
     if wanted.by_pass:  # a longer run begins like a shorter one
         played |= {"attempts": 1}
     digest = hashlib.sha256(codec.dumps([played, version]).encode()).hexdigest()
@@ -168,6 +166,7 @@ def describe_run(
         command=configuration.command(path),
         prompts=language.prompts(configuration),
         tasks=tasks,
+        begins="" if begins is None else begins.manifest.run,
     )
 
 
@@ -257,7 +256,7 @@ async def _play(
         judge=players.judge,
         carrier=carrier,
         may_go_on=players.may_go_on,
-        listener=_Log(folder, number, id, listener),
+        listener=_Log(folder, number, id, world.name if task is None else task.name, listener),
     )
 
 
@@ -285,10 +284,11 @@ def _carrier(folder: RunFolder, learner: Learner, players: Cast) -> Carrier | No
 class _Log(StepListener):
     """Writes the line of each step of an episode."""
 
-    def __init__(self, folder: RunFolder, number: int, id: str, listener: Listener) -> None:
+    def __init__(
+        self, folder: RunFolder, number: int, id: str, task: str, listener: Listener
+    ) -> None:
         self._folder, self._number, self._id, self._listener = folder, number, id, listener
-        task = folder.manifest.plan.task(number)
-        self._task = folder.manifest.configuration.world if task is None else task.name
+        self._task = task  # as the situation has it, by which a carrier knows it
         self._first: Observation
 
     def began(self, observation: Observation) -> None:
@@ -300,8 +300,7 @@ class _Log(StepListener):
         self._listener.stepped(self._number, t, after.score)
 
     def carried(self, note: Note) -> None:
-        task = self._task
-        self._folder.add_carried(codec.carried_line(self._number, self._id, task, note))
+        self._folder.add_carried(codec.carried_line(self._number, self._id, self._task, note))
 
     def judged(self, scores: tuple[float | None, ...], provenance: Mapping[str, str]) -> None:
         self._folder.add_judged(codec.judged_line(self._number, self._id, scores, provenance))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jitrl.agents import arms
 from jitrl.bench.language import Access
 from jitrl.checks import count, finite
 from jitrl.errors import InvalidValue
@@ -37,7 +38,7 @@ def _suite(help: str, *flags: str, show_default: bool | str = True) -> Any:
 World = Annotated[
     str, typer.Argument(help="textworld:SEED, jericho:NAME, miniwob:TASK or webarena:0-811.")
 ]
-Agent = Annotated[str, typer.Option(help="jitrl, or static: the same without memory.")]
+Agent = Annotated[str, typer.Option(help=f"What is carried on: {', '.join(arms.names())}.")]
 Preset = Annotated[
     str | None,
     typer.Option(help=f"{', '.join(sorted(PRESETS))}.", show_default="the world's own"),
@@ -70,6 +71,17 @@ Memory = Annotated[
         help="A memory to share with other runs: a file, or postgresql://HOST/DATABASE.",
         show_default="in the run folder",
     ),
+]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of a finished run: begin with a copy of its memory, and of what its agent "
+        "carries in words.",
+        show_default="nothing",
+    ),
+]
+Frozen = Annotated[
+    bool, typer.Option("--frozen", help="Learn nothing more than what it begins with.")
 ]
 Out = Annotated[
     Path | None,

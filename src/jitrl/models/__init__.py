@@ -47,7 +47,7 @@ class Message:
 class Purpose:
     """What a call is for: by this it is counted, recorded and found again.
 
-    role        "act", "judge", "summarise", "grade", "probe"
+    role        "act", "judge", "summarise", "grade", "probe", "reflect", "induce", "evolve"
     episode, t  number of the episode and of the step in it, from 0; None where there is none
     """
 

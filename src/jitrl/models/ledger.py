@@ -65,7 +65,7 @@ class Ledger:
     """The calls of a run, counted: in a file that grows by a line per call, or in memory alone.
 
     total     of all calls
-    roles     role -> total: "act", "judge", "summarise", "grade", "probe"
+    roles     role -> total: "act", "judge" and so on, as `jitrl.models.Purpose` has them
     episodes  number of the episode -> total; None for calls of no episode
     steps     (episode, t) -> total
 

@@ -21,7 +21,8 @@ from jitrl.records import ActionReader, Situation, Turn
 _LEFT_OUT = "\n[steps are left out here]\n"
 _FIRST, _LATER = 2000, 600  # characters of the first text, which tells the task, and of later ones
 # with whatever may stand unseen between the letters
-_FENCE = re.compile(r"<(?=[^\w<]*p[^\w<]*a[^\w<]*g[^\w<]*e\b)", re.IGNORECASE)
+_FENCES = "|".join(r"[^\w<]*".join(word) for word in ("page", "episode"))
+_FENCE = re.compile(rf"<(?=[^\w<]*(?:{_FENCES})\b)", re.IGNORECASE)
 
 
 def describe(situation: Situation, window: int = 10) -> str:
@@ -160,7 +161,7 @@ def as_line(text: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    """Return a text in which nothing reads like the fence of a page.
+    """Return a text in which nothing reads like the fence of a page, or of an episode.
 
     Letters in another width, font or circle, or with an accent, read like the plain ones
     (Unicode's compatibility decomposition); look-alikes from other alphabets are other letters.

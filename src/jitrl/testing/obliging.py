@@ -19,6 +19,13 @@ _LABELLED = re.compile(r"^([A-Za-z]{1,2}): (.+)$", re.MULTILINE)
 _ELEMENT = re.compile(r"^\s*\[(\w+)\] (\w+)", re.MULTILINE)
 _QUOTED = re.compile(r"[\"“](.+?)[\"”]|(?<!\w)['‘](.+?)['’](?!\w)")
 _FIELDS = ("textbox", "searchbox", "combobox", "spinbutton")
+_OF_EPISODES = {
+    "Write what went wrong": "Nothing is known of what went wrong: try what was not tried before.",
+    "Write the list anew": "1. Look around:\nlook\n{action}",
+    "Write the new configuration": json.dumps(
+        {"prompt": "Try what was not tried before.", "temperature": 1.0, "phrases": ["you"]}
+    ),
+}
 _IDLE = ("RootWebArea", "StaticText", "generic", "heading", "image", "main", "paragraph")
 
 
@@ -33,6 +40,9 @@ def obliging(messages: Sequence[Message]) -> Mapping[str, float]:
         steps = asked.rsplit("Score these steps: ", 1)[1].split(",")
         entries = [{"step": int(t), "why": "as the rest", "score": 0.0} for t in steps]
         return {json.dumps({"scores": entries}): 1.0}
+    for words, answer in _OF_EPISODES.items():
+        if words in asked:
+            return {answer: 1.0}
     if "Write the log of this episode" in asked:
         return {"Nothing raised the score. The path led on. Nothing is carried. " * 4: 1.0}
     if "most promising actions to take now" in asked:

@@ -38,6 +38,7 @@ class Arm:
     learner      its class: what is read of the memory
     carrier      makes what it carries in words, told to its model; None: nothing
     tempers      what it carries sets the temperature too
+    exact        it needs a preset whose rule is exact
     prompts      names of the templates that it asks with
     told, asked  tokens that a step's prompt is longer by, and (calls, input, output tokens) after
                  an episode beside its transcript: rough, for an estimate
@@ -48,6 +49,7 @@ class Arm:
     learner: type[Learner] = Learner
     carrier: Callable[[Kit], Carrier] | None = None
     tempers: bool = False
+    exact: bool = False
     prompts: tuple[str, ...] = ()
     told: int = 0
     asked: tuple[int, int, int] = (0, 0, 0)

@@ -35,14 +35,16 @@ class Workflows(Carrier):
         """Return the new workflow; nothing for an episode that earned nothing."""
         if end.observation.score <= end.turns[0].before.score:
             return None
-        before = self._kept.get(self._kit.family(end.task), "(none yet)")
+        family = self._kit.family(end.task)
+        before = self._kept.get(family, "(none yet)")
         messages = load("workflow").render(transcript=transcript(end, _READ), before=before)
-        return {"workflow": await said(self._kit, end, "induce", messages, _TOKENS)}
+        told = await said(self._kit, end, "induce", messages, _TOKENS)
+        return {"family": family, "workflow": told}  # of a task that another run may not have
 
     def keep(self, task: str, note: Note) -> None:
         """Replace the workflow."""
         if note is not None:
-            self._kept[self._kit.family(task)] = str(note["workflow"])
+            self._kept[str(note["family"])] = str(note["workflow"])
 
 
 ARM = Arm(

@@ -1,7 +1,8 @@
 """The paper's ablation: what JitRL retrieves is told to the model, and shifts no logits.
 
 The same neighbours and the same estimates, as text. Which actions are candidates is the model's own
-choice: here nothing joins them.
+choice: here nothing joins them. A greedy rule has no such estimates that stand by themselves: it is
+refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from jitrl.agents.arms import Arm
 from jitrl.agents.carrier import Carrier, Kit
 from jitrl.decide import Draws, modulate
+from jitrl.live import with_task
 from jitrl.presets import Ramp
 from jitrl.records import Modulation, Situation
 from jitrl.scores.text import as_line, executable
@@ -26,7 +28,8 @@ class Facts(Carrier):
     def advise(self, situation: Situation) -> Situation:
         """Return the situation with what came of the actions that were taken in similar states."""
         preset, learner = self._kit.preset, self._kit.learner
-        state = learner.redacted(situation.observation.state)
+        state = with_task(situation.observation.state, situation.task, preset)
+        state = learner.redacted(state)
         neighbours = learner.retrieve(state, situation.t)
         known = tuple(dict.fromkeys(step.action for step in neighbours))
         allowed = {
@@ -56,4 +59,4 @@ def told(found: Modulation) -> str:
     )
 
 
-ARM = Arm(moves=False, carrier=Facts, told=300)
+ARM = Arm(moves=False, carrier=Facts, exact=True, told=300)

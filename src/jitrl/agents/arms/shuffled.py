@@ -5,12 +5,13 @@ What is retrieved, and how often an action was taken, is as it is; only what cam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from jitrl.agents.arms import Arm
-from jitrl.learner import Learner
+from jitrl.learner import Learner, LiveEpisode
 from jitrl.memory import View
 from jitrl.records import Experience, State
 from jitrl.seeds import generator
@@ -19,26 +20,38 @@ from jitrl.seeds import generator
 class Shuffled(Learner):
     """A learner that takes the return of one remembered step for that of another.
 
-    The permutation stands for an episode, and is drawn from (seed, number of episodes that the
-    memory holds). For one episode at a time.
+    The permutation stands for an episode, and is drawn from (seed, number of the episode). For one
+    episode at a time.
     """
 
-    _view: View | None = None
-    _returned: dict[tuple[str, int], float]
+    _number = 0
+    _returned: dict[tuple[str, int], float] | None = None
+
+    def episode(
+        self,
+        task: str = "",
+        *,
+        number: int | None = None,
+        id: str | None = None,
+        provenance: Mapping[str, str] | None = None,
+    ) -> LiveEpisode:
+        """Begin an episode, with a permutation of its own."""
+        begun = super().episode(task, number=number, id=id, provenance=provenance)
+        self._number, self._returned = begun.number, None
+        return begun
 
     def neighbours(self, state: State, t: int, view: View) -> list[Experience]:
         """Return the neighbours, each with the return of some stored step."""
         found = super().neighbours(state, t, view)
-        if view is not self._view:
-            self._view, self._returned = view, self._permuted()
-        return [replace(step, return_=self._returned[step.episode, step.t]) for step in found]
+        if self._returned is None:
+            self._returned = self._permuted()
+        returned = self._returned
+        return [replace(step, return_=returned[step.episode, step.t]) for step in found]
 
     def _permuted(self) -> dict[tuple[str, int], float]:
         """Return (episode, step) -> the return of another, for every step that has one."""
         returns: dict[tuple[str, int], float] = {}
-        episodes = 0
         for episode in self.memory.episodes():
-            episodes += 1
             rewards = np.array([step.reward for step in episode.steps])
             judged = np.array(
                 [np.nan if step.judged is None else step.judged for step in episode.steps]
@@ -46,7 +59,7 @@ class Shuffled(Learner):
             for t, value in enumerate(self.returns(rewards, judged).tolist()):
                 if not np.isnan(value):
                     returns[episode.id, t] = value
-        drawn = generator(self.seed, episodes, "shuffled").permutation(list(returns.values()))
+        drawn = generator(self.seed, self._number, "shuffled").permutation(list(returns.values()))
         return dict(zip(returns, drawn.tolist(), strict=True))
 
 
