@@ -33,12 +33,17 @@ HINTS = set(
 FIELDS = {
     "action": {"situation", "actions"},
     "agent": {"situation", "actions", "count", "example"},
+    "evolve": {
+        "coldest", "hottest", "phrases", "scored", "best", "parent", "transcript",
+    },
     "judge": {
         "task", "total", "first", "last", "outcome", "episode", "steps", "low", "high",
     },
     "label": {"situation", "actions"},
+    "reflect": {"before", "transcript"},
     "summary": {"situation"},
     "web": {"situation", "count"},
+    "workflow": {"before", "transcript"},
 }  # fmt: skip
 
 
