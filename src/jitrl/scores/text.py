@@ -3,7 +3,9 @@
 Nothing here comes from the memory. What the environment printed is put in as it is, cut where it is
 long. Where the world reads actions that it does not list, what it shows now is a page: whole, and
 fenced, since anybody may have written it. What else comes from pages (names of elements in actions,
-notes on what went wrong) stays on its line, and cannot look like the fence.
+notes on what went wrong) stays on its line, and cannot look like the fence: not by another form of
+its letters (wide, mathematical, accented), nor by what stands unseen between them. What only looks
+alike, such as a Cyrillic letter, is another letter to Unicode, and left as it is.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from __future__ import annotations
 import itertools
 import re
 import string
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jitrl.errors import InvalidValue
 from jitrl.records import ActionReader, Situation, Turn
 
 _FIRST, _LATER = 2000, 600  # characters of the first text, which tells the task, and of later ones
-# wide ones too, and with whatever may stand unseen between the letters
-_FENCE = re.compile(r"[<\uff1c\ufe64](?=[^\w<]*p[^\w<]*a[^\w<]*g[^\w<]*e\b)", re.IGNORECASE)
+# "<", and what Unicode decomposes to one; then all that stands before the next
+_OPENED = re.compile("([<\u226e\ufe64\uff1c])([^<\u226e\ufe64\uff1c]*)")
+_FENCE = re.compile(r"\W*p\W*a\W*g\W*e\b", re.IGNORECASE)
+_FILLERS = {0x115F: None, 0x1160: None}  # letters by name, of which nothing is seen
 
 
 def describe(situation: Situation, window: int = 10) -> str:
@@ -126,7 +131,19 @@ def as_line(text: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    return _FENCE.sub("&lt;", text)
+    return _OPENED.sub(_harmless, text)
+
+
+def _harmless(opened: re.Match[str]) -> str:
+    """Return a match of _OPENED as it is, or without its "<" where it looks like the fence.
+
+    Decomposed, letters of all forms are plain ones, with their accents behind them: one by one,
+    since it takes very long to put very many accents in order.
+    """
+    mark, following = opened.groups()
+    plain = "".join(unicodedata.normalize("NFKD", letter) for letter in following)
+    plain = plain.translate(_FILLERS)
+    return ("&lt;" if _FENCE.match(plain) else mark) + following
 
 
 def _reward(reward: float) -> str:
