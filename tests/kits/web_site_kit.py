@@ -51,6 +51,14 @@ PAGES = {
         """<button onclick="document.title = 'bought'">Buy</button> <a>There</a>
         <script>setInterval(() => dispatchEvent(new Event("focus")), 20)</script>""",
     ),
+    "/windows": (
+        "Windows",
+        """<button onclick="document.title = 'went'">Go</button><script>setInterval(() => {{
+            const it = open("/tab");
+            setTimeout(() => it.close(), 100);
+        }}, 150)</script>""",
+    ),
+    "/untitled": ("", "<button onclick=\"document.title = 'went'\">Go</button>"),
     "/marked": (
         "Marked",
         """<button bid="12" onclick="document.title = 'one'">One</button>

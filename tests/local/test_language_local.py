@@ -68,7 +68,7 @@ def test_a_game_is_played_by_a_local_model_that_remembers_what_another_did(
     code = jitrl(monkeypatch, *words, *lengths)
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
-    assert "episode 2/2" in out
+    assert "finished 2/2" in out
     run = read(place / scores)
     assert [episode.steps for episode in run.episodes] == [STEPS, STEPS]
     steps = find(run, {(number, t) for number in (0, 1) for t in range(STEPS)})

@@ -33,7 +33,9 @@ HINTS = set(
 FIELDS = {
     "action": {"situation", "actions"},
     "agent": {"situation", "actions", "count", "example"},
-    "evolve": {"coldest", "hottest", "phrases", "scored", "best", "parent", "transcript"},
+    "evolve": {
+        "coldest", "hottest", "phrases", "scored", "best", "parent", "transcript",
+    },
     "judge": {
         "task", "total", "first", "last", "outcome", "episode", "steps", "low", "high",
     },

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -150,6 +151,26 @@ def test_a_crash_of_the_browsers_process_ends_the_attempt(world: BrowserWorld) -
     assert world.reset(2).actions
 
 
+@pytest.mark.parametrize("after", [0.0, 1.0])
+def test_a_crash_of_the_driver_between_browser_and_process_ends_the_attempt_at_once(
+    world: BrowserWorld, after: float
+) -> None:
+    world.reset(1)
+    process = world._process
+    assert process is not None
+    began = children(process._process.pid)
+    (driver,) = [pid for pid in began if b"run-driver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    killed = threading.Timer(after, os.kill, (driver, signal.SIGKILL))
+    killed.start()
+    if not after:
+        killed.join()  # nothing is asked meanwhile
+    ended_at_once = world.step("noop(10000)")
+    assert ended(ended_at_once)
+    assert "the browser's driver ended" in ended_at_once.reason
+    assert all_end(began)
+    assert world.reset(2).actions
+
+
 def test_a_browser_that_hangs_does_not_outlive_a_parent_that_is_killed(
     server: ThreadingHTTPServer, tmp_path: Path
 ) -> None:
@@ -241,6 +262,29 @@ def test_tabs_that_come_and_go_do_not_end_the_attempt(
             shown = world.step("tab_focus(0)")
             assert not shown.truncated
         assert len(shown.text) < 10_000
+    finally:
+        world.close()
+
+
+def test_a_page_that_opens_and_closes_windows_all_the_time_is_read(
+    server: ThreadingHTTPServer,
+) -> None:
+    world = open_world(server, "/windows")
+    try:
+        assert not world.reset(1).truncated
+        for _ in range(6):
+            shown = world.step("tab_focus(0)")
+            assert not shown.truncated
+            assert ("Another tab" in shown.text) == (shown.state["url"] == "site/tab")
+    finally:
+        world.close()
+
+
+def test_a_page_without_a_title_has_none_until_it_has_one(server: ThreadingHTTPServer) -> None:
+    world = open_world(server, "/untitled")
+    try:
+        assert "Title: \n" in world.reset(1).text
+        assert "Title: went\n" in world.step('click(button("Go"))').text
     finally:
         world.close()
 

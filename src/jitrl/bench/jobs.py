@@ -20,7 +20,7 @@ from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import Run, read
 from jitrl.bench.language import Access
 from jitrl.bench.runner import Listener, OpenWorld, open_world, run
-from jitrl.bench.workers import Teller, at_work, end, start
+from jitrl.bench.workers import PATIENCE, Teller, at_work, end, start
 from jitrl.errors import RunError
 
 
@@ -159,7 +159,7 @@ def _work(pipe: Connection, world_of: OpenWorld) -> None:
     with at_work(pipe):
         while True:
             job = pipe.recv()
-            perform(job, world_of, Teller(pipe))
+            perform(job, world_of, Teller(pipe), PATIENCE)
             pipe.send(Finished())
 
 

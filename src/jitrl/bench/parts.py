@@ -21,12 +21,10 @@ from jitrl.bench.folder import MANIFEST, Manifest, Run, claimed, memory_of, part
 from jitrl.bench.language import Access
 from jitrl.bench.plan import plan
 from jitrl.bench.runner import Listener, OpenWorld, describe_run, open_world, run
-from jitrl.bench.workers import Teller, at_work, end, start
+from jitrl.bench.workers import PATIENCE, Teller, at_work, end, start
 from jitrl.errors import RunError
 from jitrl.memory import open as open_memory
 from jitrl.worlds import World
-
-_PATIENCE = 15.0  # seconds that a worker of an earlier start has to let go of its folder
 
 
 @dataclass
@@ -205,7 +203,7 @@ def _work(pipe: Connection, part: _Part, opener: OpenWorld) -> None:
                 access=part.access,
                 name=part.name,
                 gate=gate,
-                patience=_PATIENCE,
+                patience=PATIENCE,
             )
         finally:
             world.close()

@@ -10,7 +10,7 @@ from html import escape
 
 from jitrl.bench.statistics import Estimate
 
-_MANY = 7  # columns
+_MANY = 6  # columns
 _BRACKET = re.compile(r"\[[^\]]*\]")
 
 

@@ -22,6 +22,8 @@ from jitrl.bench.runner import Listener
 from jitrl.errors import JitrlError
 
 _GRACE = 10.0  # seconds that a worker has for closing its world
+PATIENCE = _GRACE + 5.0
+"""Seconds that a worker of an earlier start has to let go of its folder."""
 
 
 def start(work: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:

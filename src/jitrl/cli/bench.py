@@ -5,28 +5,27 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from jitrl.agents.player import Played
 from jitrl.bench.jobs import Pool, Processes
 from jitrl.bench.language import Access
 from jitrl.checks import count, finite
 from jitrl.cli import options
+from jitrl.cli.bench_display import study_display
 from jitrl.cli.options import Reached
 from jitrl.cli.progress import duration
-from jitrl.cli.screen import clean, console, many, said, show_table, table, tell
+from jitrl.cli.screen import clean, console, many, said, show_table, tell
 from jitrl.errors import InvalidValue
-from jitrl.models.ledger import Total
-from jitrl.study.plan import Cell, Plan, read
-from jitrl.study.play import RECORDING, Watcher, play
+from jitrl.models import Usage
+from jitrl.models.budget import Estimate
+from jitrl.study.plan import Plan, read
+from jitrl.study.play import RECORDING, Outcome, is_finished, play
 from jitrl.study.price import Row, price
 
 
@@ -36,7 +35,10 @@ def bench(
         Path | None, typer.Option(help="Folder of the study.", show_default="studies/NAME-OF-PLAN")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Runs at once.", show_default="as many as there are cores")
+        int | None,
+        typer.Option(
+            help="Runs at once on this machine.", show_default="as many as there are cores"
+        ),
     ] = None,
     ray: Annotated[
         str | None,
@@ -66,38 +68,74 @@ def bench(
     """Play worlds x arms x seeds as a plan says, several at once; started again, it goes on."""
     planned = read(plan, games)
     folder = (Path("studies") / plan.stem if out is None else out).absolute()
-    recording = Path(RECORDING) if record else None
-    access = Reached(
-        budget, budget_tokens, prices, recording, replay and replay.absolute(), timeout, retries
-    ).access()
-    at_once = os.cpu_count() or 1 if workers is None else count("workers", workers, least=1)
-    screen = console()
-    if dry_run:
-        _tell_price(screen, planned, access, finite("--latency", latency), at_once)
-        return
-    screen.print(
-        clean(
-            f"{planned.title}: {many(len(planned.worlds), 'world')}, "
-            f"{many(len(planned.arms), 'arm')}, {many(len(planned.seeds), 'seed')}: "
-            f"{many(len(planned.cells), 'run')}, {at_once} at once, into {folder}"
-        ),
-        soft_wrap=True,
+    reached = Reached(
+        budget,
+        budget_tokens,
+        prices,
+        Path(RECORDING) if record else None,
+        None if replay is None else replay.absolute(),
+        timeout,
+        retries,
     )
+    access = reached.access()
+    at_once = os.cpu_count() or 1 if workers is None else count("--workers", workers, least=1)
+    screen = console()
+    if finite("--latency", latency) < 0:
+        raise InvalidValue("--latency", latency, "must be seconds, at least 0")
+    if dry_run:
+        _tell_price(screen, planned, access, latency, at_once)
+        return
+    again = _again(plan, folder, workers, ray, games, reached)
     started = time.monotonic()
     try:
-        with said(), _display(screen, planned) as watcher:
-            outcome = play(
-                planned, folder, _pool(ray, at_once, folder), access=access, watcher=watcher
-            )
+        outcome = _play(screen, planned, folder, access, _pool(ray, at_once, folder))
     except KeyboardInterrupt:
-        again = shlex.join(["jitrl", "bench", str(plan), "--out", str(folder)])
-        tell(f"jitrl: interrupted: finished episodes are kept; continue with: {again}")
+        tell(f"jitrl: interrupted: finished episodes are kept; continue with: {shlex.join(again)}")
         raise typer.Exit(130) from None
     screen.print(f"played in {duration(time.monotonic() - started)}")
-    for cell, why in outcome.failed.items():
-        tell(f"jitrl: {cell.folder}: {why}")
+    for path, why in outcome.failed.items():
+        tell(f"jitrl: {path}: {why}")
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _play(
+    screen: Console, plan: Plan, out: Path, access: Access, pool: Callable[[], Pool]
+) -> Outcome:
+    """Play a study, showing how it goes."""
+    many_of = (
+        (plan.worlds, "world"),
+        (plan.arms, "arm"),
+        (plan.seeds, "seed"),
+        (plan.cells, "run"),
+    )
+    told = ", ".join(many(len(what), name) for what, name in many_of)
+    screen.print(clean(f"{plan.title}: {told}: into {out}"), soft_wrap=True)
+    rows = []
+    if not all(is_finished(cell, out) for cell in plan.cells):
+        rows = price(plan, access, steps=0)
+        uses = [row.use for row in rows if row.use is not None and row.use.usage.calls]
+        if uses:
+            screen.print(clean(f"expected: {_together(uses)}"), soft_wrap=True)
+    with said(), study_display(screen, plan, out, rows) as watcher:
+        return play(plan, out, pool, access=access, watcher=watcher)
+
+
+def _again(
+    plan: Path,
+    out: Path,
+    workers: int | None,
+    ray: str | None,
+    games: Path | None,
+    reached: Reached,
+) -> list[str]:
+    """Return the command that goes on."""
+    given = {"--workers": workers, "--ray": ray, "--games": games}
+    words = [word for name, value in given.items() if value is not None for word in (name, value)]
+    more = replace(reached, record=None).words()
+    recorded = [] if reached.record is None else ["--record"]
+    command = ["jitrl", "bench", plan, "--out", out, *words, *more, *recorded]
+    return [str(word) for word in command]
 
 
 def _pool(ray: str | None, workers: int, out: Path) -> Callable[[], Pool]:
@@ -110,133 +148,54 @@ def _pool(ray: str | None, workers: int, out: Path) -> Callable[[], Pool]:
 
 
 def _tell_price(screen: Console, plan: Plan, access: Access, latency: float, workers: int) -> None:
-    if latency < 0:
-        raise InvalidValue("--latency", latency, "must be seconds, at least 0")
-    rows = price(plan, access, latency=latency)
+    """Say what a study will take at most; exit with 1 where a world cannot be looked at."""
+    with said():
+        rows = price(plan, access, latency=latency)
     columns = ("world", "arm", "runs", "episodes", "steps", "calls", "tokens", "dollars", "hours")
     shown = [(row.world, row.arm, *_numbers([row])) for row in rows]
     show_table(screen, columns, [*shown, ("all", "", *_numbers(rows))])
-    hours = sum(row.seconds for row in rows) / 3600 / workers
-    screen.print(
-        f"At most: replies that have to be asked for again come on top. {workers} at once: "
-        f"{hours:.1f} hours, if a call of a model lasts {latency:g} s and a step of a world as "
-        "long as it did just now.",
-        style="dim",
+    uses = [row.use for row in rows if row.use is not None]
+    asked = _together(uses)
+    told = (
+        "At most: an episode may end earlier; replies that have to be asked for again come on top."
     )
+    if asked.usage.calls:
+        told += f" In all {asked}."
+    screen.print(clean(told), style="dim")
+    seconds = [row.seconds for row in rows]
+    if None not in seconds:
+        hours = sum(one or 0.0 for one in seconds) / 3600 / workers
+        assumed = "a step of a world is taken to last as long as it did just now"
+        if asked.usage.calls:
+            assumed += f", a call of a model {latency:g} s (--latency)"
+        told = f"{workers} at once: {hours:.2f} hours; {assumed}."
+        screen.print(clean(told), style="dim")
+    problems = dict.fromkeys((row.world, row.problem) for row in rows if row.problem)
+    for world, problem in problems:
+        tell(f"jitrl: {world}: {problem}")
+    if problems:
+        raise typer.Exit(1)
 
 
 def _numbers(rows: Sequence[Row]) -> tuple[str, ...]:
-    usage = [row.use.usage for row in rows]
-    dollars = [row.use.dollars for row in rows]
-    known = [one for one in dollars if one is not None]
+    """Return what some rows take together; "?" where one of them is not known."""
+    uses = [row.use for row in rows]
+    seconds = [row.seconds for row in rows]
     return (
         f"{sum(row.runs for row in rows):,}",
-        f"{sum(row.episodes for row in rows):,}",
-        f"{sum(row.steps for row in rows):,}",
-        f"{sum(one.calls for one in usage):,}",
-        f"{sum(one.input + one.output for one in usage):,}",
-        f"{sum(known):,.2f}" if len(known) == len(dollars) else "unknown",
-        f"{sum(row.seconds for row in rows) / 3600:.2f}",
+        _sum([row.episodes for row in rows]),
+        _sum([row.steps for row in rows]),
+        _sum([None if use is None else use.usage.calls for use in uses]),
+        _sum([None if use is None else use.usage.input + use.usage.output for use in uses]),
+        _sum([None if use is None else use.dollars for use in uses], ".2f"),
+        _sum([None if one is None else one / 3600 for one in seconds], ".2f"),
     )
 
 
-class _Arms(Watcher):
-    """Counts the episodes of each arm."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._cells: dict[Path, list[float]] = {cell.folder: [] for cell in plan.cells}
-        self._spent: dict[Path, Total] = {}
-        self._ended: dict[Path, bool] = {}
-        self._before = 0
-        self._started = time.monotonic()
-
-    def begun(self, finished: Sequence[Cell]) -> None:
-        """Count what is there already."""
-        self._before = len(finished)
-        self._ended = dict.fromkeys((cell.folder for cell in finished), True)
-
-    def played(self, cell: Cell, played: Played, spent: Total) -> None:
-        """Count an episode."""
-        self._cells[cell.folder].append(played.score)
-        self._spent[cell.folder] = spent
-
-    def ended(self, cell: Cell, why: str) -> None:
-        """Count a cell."""
-        self._ended[cell.folder] = not why
-
-    def table(self) -> Table:
-        """Return how the arms stand."""
-        rows = [self._row(arm) for arm in self._plan.arms]
-        done = len(self._ended)
-        left = len(self._plan.cells) - done
-        ours = done - self._before
-        eta = "?"
-        if ours:
-            eta = duration((time.monotonic() - self._started) / ours * left)
-        rows.append(("all", f"{done}/{len(self._plan.cells)}", "", "", self._money(None), eta))
-        return table(("arm", "runs done", "episodes", "mean score", "dollars", "ETA"), rows)
-
-    def _row(self, arm: str) -> tuple[str, ...]:
-        folders = [cell.folder for cell in self._plan.cells if cell.arm == arm]
-        scores = [score for folder in folders for score in self._cells[folder]]
-        done = sum(folder in self._ended for folder in folders)
-        mean = f"{sum(scores) / len(scores):.2f}" if scores else ""
-        return (arm, f"{done}/{len(folders)}", f"{len(scores):,}", mean, self._money(folders), "")
-
-    def _money(self, folders: Sequence[Path] | None) -> str:
-        found = [one for at, one in self._spent.items() if folders is None or at in folders]
-        if any(one.dollars is None for one in found):
-            return "unknown"
-        return f"{sum(one.known_dollars for one in found):.4f}"
+def _sum(values: Sequence[float | None], form: str = "") -> str:
+    known = [value for value in values if value is not None]
+    return format(sum(known), "," + form) if len(known) == len(values) else "?"
 
 
-class _Lines(_Arms):
-    """Prints a line for each run that ends."""
-
-    def __init__(self, plan: Plan, screen: Console) -> None:
-        super().__init__(plan)
-        self._screen = screen
-
-    def begun(self, finished: Sequence[Cell]) -> None:
-        """Say how many are there already."""
-        super().begun(finished)
-        if finished:
-            self._screen.print(f"{many(len(finished), 'run')} finished before")
-
-    def ended(self, cell: Cell, why: str) -> None:
-        """Print it."""
-        super().ended(cell, why)
-        scores = self._cells[cell.folder]
-        mean = f"mean {sum(scores) / len(scores):.2f}" if scores else "no episode"
-        how = f"failed: {why}" if why else f"{many(len(scores), 'episode')}, {mean}"
-        line = f"{len(self._ended)}/{len(self._plan.cells)}   {cell.world}, {cell.arm}, seed "
-        self._screen.print(clean(f"{line}{cell.seed}: {how}"), soft_wrap=True)
-
-
-class _Table(_Arms):
-    """Shows the arms while they are played."""
-
-    def __init__(self, plan: Plan, live: Live) -> None:
-        super().__init__(plan)
-        self._live = live
-
-    def played(self, cell: Cell, played: Played, spent: Total) -> None:
-        """Draw the table anew."""
-        super().played(cell, played, spent)
-        self._live.update(self.table())
-
-    def ended(self, cell: Cell, why: str) -> None:
-        """Draw the table anew."""
-        super().ended(cell, why)
-        self._live.update(self.table())
-
-
-@contextmanager
-def _display(screen: Console, plan: Plan) -> Iterator[Watcher]:
-    """Show a study while it is played: a table on a terminal, lines elsewhere."""
-    if not screen.is_terminal:
-        yield _Lines(plan, screen)
-        return
-    with Live(_Arms(plan).table(), console=screen, refresh_per_second=4) as live:
-        yield _Table(plan, live)
+def _together(uses: Sequence[Estimate]) -> Estimate:
+    return sum(uses, Estimate(Usage(), 0.0, (), ()))

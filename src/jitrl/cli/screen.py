@@ -18,6 +18,7 @@ from jitrl.errors import BadPack, BadRun, InvalidValue, JitrlError, NewerMemory,
 
 _TEXTS = (
     "action",
+    "arm",
     "task",
     "state",
     "stored",

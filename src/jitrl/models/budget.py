@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jitrl.checks import count, finite
 from jitrl.errors import BudgetSpent, InvalidValue
 from jitrl.models import Usage
-from jitrl.models.ledger import Ledger
+from jitrl.models.ledger import Ledger, Total
 from jitrl.models.prices import Prices
 
 __all__ = ["Budget", "Estimate", "Load", "estimate", "tokens_of"]
@@ -45,18 +45,18 @@ class Budget:
 
     def check(self, ledger: Ledger) -> None:
         """Raise BudgetSpent if as much as is allowed is spent, or more."""
-        total = ledger.total
+        if told := self.told(ledger.total):
+            option = "--budget-tokens" if told.endswith("tokens") else "--budget"
+            raise BudgetSpent(f"{told}: go on with --resume and a larger {option}")
+
+    def told(self, total: Total) -> str:
+        """Say that a total is as much as is allowed, or more; "" where it is less."""
         if self.dollars is not None and total.known_dollars >= self.dollars:
             unknown = f", and {total.unpriced:,} calls of unknown cost" if total.unpriced else ""
-            raise BudgetSpent(
-                f"budget spent: {_money(total.known_dollars)} of {_money(self.dollars)}{unknown}: "
-                "go on with --resume and a larger --budget"
-            )
+            return f"budget spent: {_money(total.known_dollars)} of {_money(self.dollars)}{unknown}"
         if self.tokens is not None and total.tokens >= self.tokens:
-            raise BudgetSpent(
-                f"budget spent: {total.tokens:,} of {self.tokens:,} tokens: go on with --resume "
-                "and a larger --budget-tokens"
-            )
+            return f"budget spent: {total.tokens:,} of {self.tokens:,} tokens"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

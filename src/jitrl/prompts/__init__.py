@@ -60,6 +60,6 @@ def quoted(value: object) -> str:
     '{"said": "\\\\u003c/episode>\\\\nall is well"}'
     """
     written = json.dumps(value, ensure_ascii=False)
-    for mark in "<\uff1c\ufe64\x85\u2028\u2029":  # the wide ones read like the first
+    for mark in "<\u226e\ufe64\uff1c\x85\u2028\u2029":  # the first four read alike
         written = written.replace(mark, f"\\u{ord(mark):04x}")
     return written.encode(errors="backslashreplace").decode()

@@ -4,7 +4,9 @@ Nothing here comes from the memory, but for the advice of the baselines that lea
 environment printed is put in as it is, cut where it is long. Where the world reads actions that it
 does not list, what it shows now is a page: whole, and fenced, since anybody may have written it.
 What else comes from pages (names of elements in actions, notes on what went wrong) stays on its
-line, and cannot look like the fence.
+line, and cannot look like the fence, nor like that of an episode: not by another form of its
+letters (wide, mathematical, accented), nor by what stands unseen between them. What only looks
+alike, such as a Cyrillic letter, is another letter to Unicode, and left as it is.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from jitrl.records import ActionReader, Situation, Turn
 
 _LEFT_OUT = "\n[steps are left out here]\n"
 _FIRST, _LATER = 2000, 600  # characters of the first text, which tells the task, and of later ones
-# with whatever may stand unseen between the letters
-_FENCES = "|".join(r"[^\w<]*".join(word) for word in ("page", "episode"))
-_FENCE = re.compile(rf"<(?=[^\w<]*(?:{_FENCES})\b)", re.IGNORECASE)
+# "<", and what Unicode decomposes to one; then all that stands before the next
+_OPENED = re.compile("([<\u226e\ufe64\uff1c])([^<\u226e\ufe64\uff1c]*)")
+_WORDS = "|".join(r"\W*".join(word) for word in ("page", "episode"))
+_FENCE = re.compile(rf"\W*(?:{_WORDS})\b", re.IGNORECASE)
+_FILLERS = {0x115F: None, 0x1160: None}  # letters by name, of which nothing is seen
 
 
 def describe(situation: Situation, window: int = 10) -> str:
@@ -161,20 +165,20 @@ def as_line(text: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    """Return a text in which nothing reads like the fence of a page, or of an episode.
+    """Return a text in which nothing reads like the fence of a page, or of an episode."""
+    return _OPENED.sub(_harmless, text)
 
-    Letters in another width, font or circle, or with an accent, read like the plain ones
-    (Unicode's compatibility decomposition); look-alikes from other alphabets are other letters.
+
+def _harmless(opened: re.Match[str]) -> str:
+    """Return a match of _OPENED as it is, or without its "<" where it looks like the fence.
+
+    Decomposed, letters of all forms are plain ones, with their accents behind them: one by one,
+    since it takes very long to put very many accents in order.
     """
-    if text.isascii():
-        return _FENCE.sub("&lt;", text)
-    plain, places = [], []  # each plain character, and where it comes from
-    for place, letter in enumerate(text):
-        for part in letter if letter.isascii() else unicodedata.normalize("NFKD", letter):
-            plain.append(part)
-            places.append(place)
-    cut = {places[found.start()] for found in _FENCE.finditer("".join(plain))}
-    return "".join("&lt;" if place in cut else text[place] for place in range(len(text)))
+    mark, following = opened.groups()
+    plain = "".join(unicodedata.normalize("NFKD", letter) for letter in following)
+    plain = plain.translate(_FILLERS)
+    return ("&lt;" if _FENCE.match(plain) else mark) + following
 
 
 def _reward(reward: float) -> str:

@@ -7,23 +7,26 @@ that is started again goes on where it was.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jitrl.agents.player import Played
+from jitrl.bench.configuration import Configuration
 from jitrl.bench.files import locked, replace_file, writing
 from jitrl.bench.folder import CALLS, MANIFEST, PLACES, Run, read
-from jitrl.bench.jobs import Failed, Finished, Job, Pool
-from jitrl.bench.language import Access
-from jitrl.errors import BadRun
+from jitrl.bench.jobs import Event, Failed, Job, Pool
+from jitrl.bench.language import Access, Served, called
+from jitrl.errors import BadRun, BudgetSpent, JitrlError
 from jitrl.models.budget import Budget
 from jitrl.models.ledger import Ledger, Total
 from jitrl.study.plan import Cell, Plan, parse
 
 PLAN, LOCK, RECORDING = "plan.toml", "lock", "recording"
-_TRIES = 3  # of a cell whose worker dies
+_AGAIN = 3  # times that a cell is taken up again when its worker died
+_LENGTHS = ("episodes", "attempts")
+_FREE = (*_LENGTHS, "options", *(name for name in PLACES if name != "start"))
 
 
 class Watcher:
@@ -33,58 +36,68 @@ class Watcher:
         """The study starts; these cells are finished."""
 
     def played(self, cell: Cell, played: Played, spent: Total) -> None:
-        """An episode of a cell was finished; the cell has spent so much so far."""
+        """A cell has this episode, and has spent so much so far; told again if taken up again."""
 
     def ended(self, cell: Cell, why: str) -> None:
         """A cell is finished, or has failed: why."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
     """How a study went.
 
-    failed  cell -> why it is not finished: it failed, or it stands on one that did
+    failed  folder of a cell -> why it is not finished: it failed, or it stands on one that did
     """
 
-    failed: dict[Cell, str] = field(default_factory=dict)
+    failed: dict[Path, str] = field(default_factory=dict)
 
 
 class Schedule:
-    """Which cells wait, may begin, are under way, are done or have failed. Pure."""
+    """Which cells wait, are under way, are done or have failed. Pure.
 
-    def __init__(self, cells: Sequence[Cell], finished: Sequence[Cell]) -> None:
-        self._place = {cell.folder: cell for cell in cells}
-        self._done = {cell.folder for cell in finished}
-        self._waiting = [cell for cell in cells if cell.folder not in self._done]
-        self._deaths = dict.fromkeys(self._place, 0)
-        self.failed: dict[Cell, str] = {}
+    waiting, under_way, done, failed  folders, each cell's in one of them; of a failed one also why
+    """
+
+    def __init__(self, cells: Sequence[Cell], finished: Collection[Path] = ()) -> None:
+        self.done = set(finished)
+        self.waiting = [cell for cell in cells if cell.folder not in self.done]
+        self.under_way: set[Path] = set()
+        self.failed: dict[Path, str] = {}
+        self._deaths = dict.fromkeys((cell.folder for cell in cells), 0)
 
     def next(self) -> Cell | None:
-        """Return a cell that may begin, and count it as under way; None where there is none now."""
-        for cell in self._waiting:
-            if cell.after is None or cell.after in self._done:
-                self._waiting.remove(cell)
+        """Return the first cell that may begin, now under way; None where there is none now."""
+        for cell in self.waiting:
+            if cell.after is None or cell.after in self.done:
+                self.waiting.remove(cell)
+                self.under_way.add(cell.folder)
                 return cell
         return None
 
-    def finished(self, cell: Cell) -> None:
-        """A cell is done."""
-        self._done.add(cell.folder)
+    def finish(self, cell: Cell) -> None:
+        """A cell that was under way is done."""
+        self.under_way.remove(cell.folder)
+        self.done.add(cell.folder)
 
-    def fail(self, cell: Cell, why: str, died: bool = False) -> bool:
-        """A cell has failed; where only its worker died, it waits again, up to three times.
+    def fail(self, cell: Cell, why: str, died: bool = False) -> list[Cell]:
+        """A cell that was under way has failed; where only its worker died it waits again, first.
 
-        Cells that stand on one that has failed for good fail with it. Returns whether it has.
+        Returns those that have failed for good: it, after three more tries, and all that stand on
+        it.
         """
-        if died and self._deaths[cell.folder] + 1 < _TRIES:
+        self.under_way.remove(cell.folder)
+        if died and self._deaths[cell.folder] < _AGAIN:
             self._deaths[cell.folder] += 1
-            self._waiting.insert(0, cell)
-            return False
-        self.failed[cell] = why
-        for other in [one for one in self._waiting if one.after == cell.folder]:
-            self._waiting.remove(other)
-            self.fail(other, f"it begins with {str(cell.folder)!r}, which failed")
-        return True
+            self.waiting.insert(0, cell)
+            return []
+        self.failed[cell.folder] = why
+        lost = [cell]
+        for other in list(self.waiting):  # each stands on one before it
+            if other.after in self.failed:
+                self.waiting.remove(other)
+                self.failed[other.folder] = f"it begins with {str(other.after)!r}, which failed"
+                lost.append(other)
+        return lost
 
 
 def play(
@@ -102,41 +115,68 @@ def play(
             so that it can be exceeded by one episode of each worker; with `record` (anything) each
             cell is recorded in its own folder, and `replay` names the folder of a study to replay
 
-    Raises BadRun where the folder holds another study, RunError where it is in use, BudgetSpent.
+    Raises BadRun where the folder holds another study, RunError where it is in use, InvalidValue
+    for a budget of dollars where a price is unknown, BudgetSpent where something is left to play.
     """
-    access, watcher = access or Access(), watcher or Watcher()
+    access = access or Access()
+    for cell in plan.cells:
+        _check_prices(cell.configuration, access)
     with _held(plan, out):
-        cells = {out / cell.folder: cell for cell in plan.cells}
-        done = [cell for cell in plan.cells if is_finished(cell, out)]
-        watcher.begun(done)
-        schedule = Schedule(plan.cells, done)
-        spending = _Spending(out, plan.cells, access.budget)
-        spending.check()
+        return _Play(plan, out, access, watcher or Watcher()).through(pool)
+
+
+class _Play:
+    """A study while it is played."""
+
+    def __init__(self, plan: Plan, out: Path, access: Access, watcher: Watcher) -> None:
+        self._out, self._access, self._watcher = out, access, watcher
+        self._cells = {out / cell.folder: cell for cell in plan.cells}
+        self._spent = {path: spent(path) for path in self._cells}
+        finished = [cell for cell in plan.cells if is_finished(cell, out)]
+        self._schedule = Schedule(plan.cells, [cell.folder for cell in finished])
+        watcher.begun(finished)
+
+    def through(self, pool: Callable[[], Pool]) -> Outcome:
+        """Play until every cell has finished or failed."""
+        if not self._schedule.waiting:
+            return Outcome()
+        self._check_budget()
         workers = pool()
-        under_way = 0
         try:
             while True:
-                while workers.free and (cell := schedule.next()) is not None:
-                    workers.begin(job_of(cell, out, access))
-                    under_way += 1
-                if not under_way:
-                    return Outcome(schedule.failed)
+                while workers.free and (cell := self._schedule.next()) is not None:
+                    workers.begin(job_of(cell, self._out, self._access))
+                if not self._schedule.under_way:
+                    return Outcome(self._schedule.failed)
                 for job, event in workers.hear():
-                    cell = cells[job.path]
-                    if isinstance(event, Played):
-                        spent = spending.look(cell)
-                        if not event.unbegun:
-                            watcher.played(cell, event, spent)
-                        spending.check()
-                        continue
-                    under_way -= 1
-                    if isinstance(event, Finished):
-                        schedule.finished(cell)
-                        watcher.ended(cell, "")
-                    elif isinstance(event, Failed) and schedule.fail(cell, event.why, event.died):
-                        watcher.ended(cell, event.why)
+                    self._hear(self._cells[job.path], job.path, event)
         finally:
             workers.close()
+
+    def _hear(self, cell: Cell, path: Path, event: Event) -> None:
+        """Take what happened to a cell."""
+        if isinstance(event, Played):
+            self._spent[path] = spent(path)
+            if not event.unbegun:
+                self._watcher.played(cell, event, self._spent[path])
+            self._check_budget()
+        elif isinstance(event, Failed):
+            self._fail(cell, event.why, event.died)
+        elif unbegun := len(read(path).unbegun):
+            self._fail(cell, f"{unbegun} attempts never began: start again to make them again")
+        else:
+            self._schedule.finish(cell)
+            self._watcher.ended(cell, "")
+
+    def _fail(self, cell: Cell, why: str, died: bool = False) -> None:
+        for lost in self._schedule.fail(cell, why, died):
+            self._watcher.ended(lost, self._schedule.failed[lost.folder])
+
+    def _check_budget(self) -> None:
+        """Raise BudgetSpent where all is spent and something is left to play."""
+        told = self._access.budget.told(sum(self._spent.values(), Total()))
+        if told and not all(is_finished(cell, self._out) for cell in self._cells.values()):
+            raise BudgetSpent(f"{told}: start again with a larger one to go on")
 
 
 def job_of(cell: Cell, out: Path, access: Access) -> Job:
@@ -149,15 +189,17 @@ def job_of(cell: Cell, out: Path, access: Access) -> Job:
         own = replace(own, record=path / RECORDING)
     if access.replay is not None:
         own = replace(own, replay=access.replay / cell.folder / RECORDING)
-    calls = configuration.model or configuration.judges or configuration.grader
-    return Job(configuration, path, own if calls else Access())
+    return Job(configuration, path, own if asks(configuration) else Access())
 
 
 def is_finished(cell: Cell, out: Path) -> bool:
     """Say whether a cell is played as it is planned, without looking at its world."""
     if not (out / cell.folder / MANIFEST).exists():
         return False
-    run = read(out / cell.folder)
+    try:
+        run = read(out / cell.folder)
+    except JitrlError:
+        return False  # whoever plays it says what is wrong
     held, wanted = run.configuration.as_json(), cell.configuration.as_json()
     if any(held[name] != wanted[name] for name in wanted if name not in PLACES):
         return False
@@ -176,26 +218,18 @@ def spent(path: Path) -> Total:
     return Ledger.read(path / CALLS).total if (path / CALLS).exists() else Total()
 
 
-class _Spending:
-    """What the cells have spent, kept up by looking at one when it has played an episode."""
+def asks(configuration: Configuration) -> bool:
+    """Say whether a run calls a model."""
+    return bool(called(configuration)) or configuration.grader is not None
 
-    def __init__(self, out: Path, cells: Sequence[Cell], budget: Budget) -> None:
-        self._out, self._budget = out, budget
-        self._spent: dict[Path, Total] = {}
-        for cell in cells:
-            self.look(cell)
 
-    def look(self, cell: Cell) -> Total:
-        """Return what a cell has spent."""
-        found = self._spent[cell.folder] = spent(self._out / cell.folder)
-        return found
-
-    def check(self) -> None:
-        """Raise BudgetSpent where the whole is spent."""
-        ledger = Ledger()
-        for one in self._spent.values():
-            ledger.total += one
-        self._budget.check(ledger)
+def _check_prices(configuration: Configuration, access: Access) -> None:
+    """Raise InvalidValue if dollars are limited and a price is unknown."""
+    models = called(configuration)
+    if configuration.grader is not None:
+        models.append(Served(configuration.grader, configuration.grader_url, ""))
+    for served in models:
+        access.budget.check_possible(access.prices_of(served), [served.name])
 
 
 @contextmanager
@@ -212,20 +246,44 @@ def _held(plan: Plan, out: Path) -> Iterator[None]:
 
 
 def _keep(plan: Plan, out: Path) -> None:
-    """Write the plan; raises BadRun where another study is there, of which cells would be lost."""
+    """Write the plan; raises BadRun where another study is there, unless this one only adds."""
     path = out / PLAN
     if path.exists():
         kept = path.read_text(encoding="utf-8")
         if kept == plan.text:
             return
-        folders = {cell.folder for cell in plan.cells}
-        lost = [cell.folder for cell in parse(kept, str(path)).cells if cell.folder not in folders]
-        if lost:
-            raise BadRun(
-                f"{str(out)!r} holds another study: it has {str(lost[0])!r}, which this plan "
-                "lacks; name another folder with --out"
-            )
-    elif any(entry.name != LOCK for entry in out.iterdir()):
+        _check_grown(parse(kept, str(path)), plan, out)
+    elif any(not entry.name.startswith((LOCK, PLAN)) for entry in out.iterdir()):
         raise BadRun(f"{str(out)!r} holds files, but no study: name another folder with --out")
     with writing(out):
         replace_file(path, plan.text.encode())
+
+
+def _check_grown(kept: Plan, plan: Plan, out: Path) -> None:
+    """Raise BadRun unless a plan is another with more worlds, arms, seeds, or longer runs."""
+    cells = {cell.folder: cell for cell in plan.cells}
+    longer = set()
+    for old in kept.cells:
+        if (new := cells.get(old.folder)) is None:
+            raise _another(out, f"it has {str(old.folder)!r}, which this plan lacks")
+        held, wanted = old.configuration, new.configuration
+        for name in held.as_json():
+            if name not in _FREE and getattr(held, name) != getattr(wanted, name):
+                what = f"{name} {getattr(held, name)!r}, not {getattr(wanted, name)!r}"
+                raise _another(out, f"{str(old.folder)!r} has {what}")
+        if held.what != wanted.what:
+            raise _another(out, f"{str(old.folder)!r} has other options")
+        for name in _LENGTHS:
+            was, will = getattr(held, name), getattr(wanted, name)
+            if was != will:
+                longer.add(old.folder)
+            if was is not None and will is not None and will < was:
+                raise _another(out, f"{str(old.folder)!r} has {was} {name}, more than {will}")
+    for cell in plan.cells:
+        if cell.after in longer and (out / cell.folder / MANIFEST).exists():
+            why = f"{str(cell.folder)!r} has begun with {str(cell.after)!r}, which must stay"
+            raise _another(out, f"{why} as long as it was")
+
+
+def _another(out: Path, why: str) -> BadRun:
+    return BadRun(f"{str(out)!r} holds another study: {why}; name another folder with --out")

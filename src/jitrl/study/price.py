@@ -1,42 +1,58 @@
-"""What a study will take at most, before it is played: calls, tokens, dollars, hours."""
+"""What a study will take at most, before it is played: calls, tokens, dollars, seconds."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jitrl.bench.language import Access, called, expected
+from jitrl.bench.configuration import Configuration
+from jitrl.bench.language import Access, expected
 from jitrl.bench.plan import plan as episodes_of
 from jitrl.bench.plan import tasks_of
 from jitrl.bench.runner import OpenWorld, open_world
+from jitrl.errors import JitrlError
 from jitrl.models.budget import Estimate, estimate
 from jitrl.records import Observation
-from jitrl.study.plan import Cell, Plan
-from jitrl.worlds import Suite, World
+from jitrl.study.plan import Plan
+from jitrl.study.play import asks
+from jitrl.worlds import Task
 
-_STEPS = 5  # of each world that are played to see how long they take
+STEPS = 5
+"""Of each world that are played to see how long they take."""
+_STILL = "scroll(0, 0)"  # on a page: a site is left as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The cells of one world and arm.
+    """The cells of one world and arm; None is what nobody knows.
 
     steps    at most
     use      calls, tokens and dollars, at most
     seconds  of worlds and models, one run after the other
+    problem  why the world cannot be looked at; "" where it can
     """
 
     world: str
     arm: str
     runs: int
-    episodes: int
-    steps: int
-    use: Estimate
-    seconds: float
+    episodes: int | None = None
+    steps: int | None = None
+    use: Estimate | None = None
+    seconds: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A world as it was found: its tasks, what it shows first, and the seconds of a step."""
+
+    tasks: tuple[Task, ...] = ()
+    first: Observation | None = None
+    seconds: float | None = None
+    problem: str = ""
 
 
 def price(
@@ -44,66 +60,74 @@ def price(
     access: Access,
     *,
     latency: float = 2.0,
+    steps: int = STEPS,
     world: OpenWorld = open_world,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Row]:
     """Return a row for each world and arm of a plan.
 
     latency  seconds that a call of a model is taken to last
+    steps    of each world that are played to see how long they take; 0: nobody knows then
 
-    Each world is opened once, and a few steps are played to see how long they take; nothing is
-    written, and no model is asked.
+    Each world is opened once, and reset once where a model is called or steps are played. Nothing
+    is written, and no model is asked.
     """
     rows = []
-    looked: dict[str, tuple[World, Observation, float]] = {}
     for stage in plan.worlds:
+        cells = [cell for cell in plan.cells if cell.world == stage.label]
+        calls = any(asks(cell.configuration) for cell in cells)
+        look = _look(cells[0].configuration, calls, steps, world, clock) if cells else _Look()
         for arm in plan.arms:
-            cells = [one for one in plan.cells if (one.world, one.arm) == (stage.label, arm)]
-            if not cells:
-                continue
-            what = cells[0].configuration
-            if stage.label not in looked:
-                looked[stage.label] = _look(cells[0], world, clock)
-            opened, first, seconds = looked[stage.label]
-            total = episodes_of(what, tasks_of(opened)).total
-            use = estimate([], access.prices)
-            if called(what) or what.grader is not None:
-                use = expected(replace(what, episodes=total), what.world, first, access)
-            n = len(cells)
-            rows.append(
-                Row(
-                    stage.label,
-                    arm,
-                    runs=n,
-                    episodes=n * total,
-                    steps=n * total * what.steps,
-                    use=_times(use, n),
-                    seconds=n * (total * what.steps * seconds + use.usage.calls * latency),
-                )
-            )
+            ours = [cell for cell in cells if cell.arm == arm]
+            if ours:
+                row = Row(stage.label, arm, len(ours), problem=look.problem)
+                rows.append(_row(row, ours[0].configuration, look, access, latency))
     return rows
 
 
-def _look(
-    cell: Cell, world: OpenWorld, clock: Callable[[], float]
-) -> tuple[World, Observation, float]:
-    """Return a world, closed, what it shows first, and the seconds that a step takes."""
-    opened = world(cell.configuration)
+def _row(row: Row, what: Configuration, look: _Look, access: Access, latency: float) -> Row:
+    """Return the row, with what its runs take together."""
+    if look.problem:
+        return row
     try:
-        limit = {"limit": _STEPS} if isinstance(opened, Suite) else {}
-        first = now = opened.reset(1, **limit)
-        rng, begun, steps = np.random.default_rng(0), clock(), 0
-        while steps < _STEPS and now.actions and not (now.terminated or now.truncated):
-            now = opened.step(now.actions[int(rng.integers(len(now.actions)))])
-            steps += 1
-        seconds = (clock() - begun) / steps if steps else math.nan
-    finally:
-        opened.close()
-    return opened, first, seconds
+        total = episodes_of(what, look.tasks).total
+        use = estimate([], access.prices)
+        if asks(what):
+            assert look.first is not None, "the world was reset, since a model is called"
+            one = expected(replace(what, episodes=total), what.world, look.first, access)
+            for _ in range(row.runs):
+                use += one
+    except JitrlError as error:
+        return replace(row, problem=str(error))
+    episodes = row.runs * total
+    steps = episodes * what.steps
+    seconds = None
+    if look.seconds is not None:
+        seconds = steps * look.seconds + use.usage.calls * latency
+    return replace(row, episodes=episodes, steps=steps, use=use, seconds=seconds)
 
 
-def _times(use: Estimate, n: int) -> Estimate:
-    total = use
-    for _ in range(n - 1):
-        total += use
-    return total
+def _look(
+    what: Configuration, calls: bool, steps: int, world: OpenWorld, clock: Callable[[], float]
+) -> _Look:
+    """Open a world and play some steps of it, as somebody without a model or a memory would."""
+    try:
+        opened = world(what)
+        try:
+            tasks = tasks_of(opened)
+            if not (calls or steps):
+                return _Look(tasks)
+            first = now = opened.reset(1)
+            if first.truncated:
+                return _Look(problem=f"the first attempt {first.reason or 'does not begin'}")
+            rng, began, taken = np.random.default_rng(0), clock(), 0
+            while taken < steps and not (now.terminated or now.truncated):
+                drawn = now.actions[int(rng.integers(len(now.actions)))]
+                now = opened.step(drawn if now.reader is None else _STILL)
+                taken += 1
+            seconds = (clock() - began) / taken if taken else None
+            return _Look(tasks, first, seconds)
+        finally:
+            opened.close()
+    except JitrlError as error:
+        return _Look(problem=str(error))

@@ -82,8 +82,8 @@ def differences(study: Study) -> Table:
             one.world,
             f"{one.arm} \u2212 {study.plan.baseline}",
             str(one.average.estimate.n),
-            estimated(one.average.estimate, signed=True, digits=3),
-            estimated(one.final.estimate, signed=True, digits=3),
+            _signed(one.average),
+            _signed(one.final),
             "?" if math.isnan(one.average.adjusted) else f"{one.average.adjusted:.3g}",
             one.average.verdict,
         )
@@ -161,7 +161,7 @@ def views(study: Study) -> list[tuple[str, Table]]:
                     (
                         label,
                         one.arm,
-                        estimated(one.average.estimate, signed=True, digits=3),
+                        _signed(one.average),
                         one.average.verdict,
                     )
                     for label, one in held
@@ -196,11 +196,18 @@ def _between(study: Study, key: str, take: Part) -> Table:
             rows.append(
                 (
                     *(stage.label, entry.arm),
-                    estimated(found.estimate, signed=True, digits=3),
+                    _signed(found),
                     _way(found),
                 )
             )
     return Table(("world", "arm", "difference", "what it shows"), rows)
+
+
+def _signed(found: Difference) -> str:
+    """Return a difference with its interval, which one between equal runs does not need."""
+    if found.identical:
+        return "0"
+    return estimated(found.estimate, signed=True, digits=3)
 
 
 def _way(found: Difference) -> str:

@@ -8,20 +8,34 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from browsergym.core import _get_global_playwright
 from browsergym.core import env as core_env
 from browsergym.core.action.functions import check, uncheck
 from browsergym.core.action.highlevel import HighLevelActionSet
 from browsergym.core.env import BrowserEnv
+from browsergym.core.observation import (
+    _post_extract,
+    _pre_extract,
+    extract_dom_extra_properties,
+    extract_dom_snapshot,
+    extract_merged_axtree,
+    extract_screenshot,
+)
 from browsergym.core.task import AbstractBrowserTask
 from playwright.sync_api import Error
 
-__all__ = ["open_env"]
+from jitrl.errors import WorldError
+
+__all__ = ["on_driver_end", "open_env"]
 
 _FOCUS = re.compile(r"tab_focus\((\d+)\)")
-_READINGS = 4  # of a page that changes while it is read
+_READINGS = 12  # of a page that changes while it is read
+_PATIENT = 6  # of these: with every frame, and with a tab that was opened meanwhile
+_PAUSE = 0.25  # seconds before the next
 _UNMARK = """name => {
     const unmark = root => {
         for (const element of root.querySelectorAll("*")) {
@@ -57,9 +71,9 @@ class Env(BrowserEnv):  # type: ignore[misc]
     attention. A page that changes while it is read is read again.
     """
 
-    def __init__(self, judge: bool, **given: Any) -> None:
+    def __init__(self, judge: bool, screenshot: bool, **given: Any) -> None:
         super().__init__(**given)
-        self._judge = judge
+        self._judge, self._screenshot = judge, screenshot
         self.page_history: dict[Any, None] = {}  # tabs in the order they came to the front
         self._shown: Any = None  # the tab of the last observation
         self._reading = False
@@ -106,34 +120,53 @@ class Env(BrowserEnv):  # type: ignore[misc]
 
     def _get_obs(self) -> dict[str, Any]:
         """Return what is shown, all of it by one tab."""
-        for left in reversed(range(_READINGS)):
+        for reading in range(1, _READINGS + 1):
             self._active_page_check()
             self._reading, self._came = True, None
             try:
-                shown = self._read()
+                shown = self._read(lenient=reading > _PATIENT)
             except Exception as error:
-                if not left or not self.browser.is_connected():
-                    if isinstance(error, ValueError):  # the tab is not among them
-                        raise Error("tabs came and went while the page was read") from error
+                if reading == _READINGS or not self.browser.is_connected():
                     raise
                 if "already used in element" in str(error):
                     self._unmark()
+                if not self.page.is_closed():
+                    time.sleep(_PAUSE)
                 continue
             finally:
                 self._reading = False
-            if self._came is None or not left:
+            if self._came is None or reading > _PATIENT:
                 break
             self._activate(self._came)
         self._shown = self.page
         return shown
 
-    def _read(self) -> dict[str, Any]:
-        shown: dict[str, Any] = super()._get_obs()
-        tabs = self.context.pages
-        return shown | {  # while BrowserGym lists them, there may be more
+    def _read(self, lenient: bool) -> dict[str, Any]:
+        """Return of BrowserGym's observation what is used, which asks nothing of the other tabs.
+
+        lenient  pass over frames that came while the page was marked
+        """
+        page = self.page
+        try:
+            _pre_extract(page, tags_to_mark=self.tags_to_mark, lenient=lenient)
+            dom = extract_dom_snapshot(page)
+            tree = extract_merged_axtree(page)
+        finally:
+            _post_extract(page)
+        picture = extract_screenshot(page) if self._screenshot else None
+        title, tabs = dom["documents"][0]["title"], self.context.pages
+        if page not in tabs:
+            raise WorldError("the tab was closed while it was read")
+        return {
+            "goal": core_env._try_to_extract_legacy_goal(self.goal_object),
             "open_pages_urls": tuple(tab.url for tab in tabs),
-            "active_page_index": [tabs.index(self.page)],
-            "title": self.page.title(),
+            "active_page_index": [tabs.index(page)],
+            "url": page.url,
+            "title": dom["strings"][title] if title >= 0 else "",
+            "screenshot": picture,
+            "axtree_object": tree,
+            "extra_element_properties": extract_dom_extra_properties(dom, scale_factor=1.0),
+            "last_action_error": self.last_action_error,
         }
 
     def _unmark(self) -> None:
@@ -146,6 +179,15 @@ class Env(BrowserEnv):  # type: ignore[misc]
         if self._judge:
             return super()._task_validate()  # type: ignore[no-any-return]
         return 0.0, False, "", {}
+
+
+def on_driver_end(then: Callable[[], None]) -> None:
+    """Have `then` called where Playwright's driver ends: whatever is asked later waits for ever.
+
+    Starts it, where it does not run.
+    """
+    transport = _get_global_playwright()._impl_obj._connection._transport
+    transport.on_error_future.add_done_callback(lambda _: then())
 
 
 def open_env(
@@ -165,13 +207,12 @@ def open_env(
     """
     logging.getLogger(core_env.__name__).setLevel(logging.ERROR)  # it warns of what we set
     core_env.Chat = Chat
-    if not screenshot:
-        core_env.extract_screenshot = lambda page: None
     actions = HighLevelActionSet(
         subsets=_SUBSETS, custom_actions=[check, uncheck], multiaction=False, strict=True
     )
     return Env(
         judge=judge,
+        screenshot=screenshot,
         task_entrypoint=entry,
         task_kwargs=arguments,
         headless=headless,

@@ -61,8 +61,10 @@ class Host:
     """Of the browser."""
 
     def __init__(
-        self, settings: Settings, grader: Grader | None, crashed: Callable[[], None]
+        self, settings: Settings, grader: Grader | None, crashed: Callable[[str], None]
     ) -> None:
+        from jitrl.worlds.browser.gym import on_driver_end
+
         self._settings = settings
         self._crashed = crashed
         module = importlib.import_module(settings.module)
@@ -71,7 +73,7 @@ class Host:
             self._benchmark.grader = grader
         self._env: Any = None
         self._notes: list[str] = []
-        self._judged = False
+        on_driver_end(lambda: crashed("the browser's driver ended"))
 
     def reset(self, task: str, seed: int) -> dict[str, Any]:
         """Begin a task."""
@@ -140,7 +142,7 @@ class Host:
     def _watch_page(self, page: Any) -> None:
         page.on("dialog", self._dialog)
         page.on("download", self._download)
-        page.on("crash", lambda _: self._crashed())
+        page.on("crash", lambda _: self._crashed("the page crashed"))
 
     def _dialog(self, dialog: Any) -> None:
         self._notes.append(f"a dialog was dismissed: {dialog.type} {dialog.message[:_TITLE]!r}")
@@ -219,9 +221,9 @@ class Server:
             raise WorldError(f"the grader gave no grade: {told['refused']}")
         return str(told["reply"])
 
-    def _end_at_once(self) -> None:
-        """Say that the page crashed, and end: whatever waits for that page would wait for ever."""
-        self._tell({"gone": "the page crashed"})
+    def _end_at_once(self, why: str) -> None:
+        """Say what crashed, and end: whatever waits for it would wait for ever."""
+        self._tell({"gone": why})
         if self.host is not None and self.host.process is not None:
             end_group(self.host.process)
         os._exit(1)

@@ -39,6 +39,8 @@ def tasks(*numbers, **more):
         ("-5, all, -template:8", (3, 8, 9)),
         ("0-8,-some,-9", (3, 8)),
         ("graded", (9,)),
+        ("odd", (3, 5, 9)),
+        ("all,-odd", (8,)),
         ("all,-graded", (3, 5, 8)),
     ],
 )

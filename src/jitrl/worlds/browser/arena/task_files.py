@@ -57,12 +57,14 @@ def choose(
     """Return the numbers of the tasks that `which` names, in the file's order.
 
     which  parts with commas between: "all", "17", "40-60", "site:shopping", "template:222",
-           "graded" (those whose score can depend on a grader), or one of the `named` sets; with a
+           "odd", "even" (by their numbers: "site:map,-odd" is half of a site), "graded" (those
+           whose score can depend on a grader), or one of the `named` sets; with a
            minus before it ("all,-site:map") a part says what is left out, wherever it stands. Sets
            may overlap; numbers and ranges name each task once
     Raises InvalidValue for a part that names no task or repeats one, and where no task is left.
     """
     sets = {"all": tuple(tasks), **(named or {})}
+    sets |= {name: [n for n in tasks if n % 2 == r] for name, r in (("even", 0), ("odd", 1))}
     if graded := [number for number, task in tasks.items() if needs_grader(task)]:
         sets["graded"] = graded
     chosen: set[int] = set()

@@ -1,0 +1,164 @@
+"""What a study's report says, of studies that were really played in a small world."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from plugin_kit import installed
+
+from jitrl.bench.jobs import Processes
+from jitrl.errors import BadRun
+from jitrl.study import report, tables
+from jitrl.study.hindsight import Hindsight
+from jitrl.study.plan import parse
+from jitrl.study.play import play
+from jitrl.study.results import Study, load
+
+PLAN = """
+title = "Corridors <b>"
+seeds = 3
+episodes = 12
+steps = 8
+[[world]]
+name = "corridor:4"
+[[world]]
+name = "locks:3"
+label = "locks"
+attempts = 3
+episodes = 9
+[[world]]
+name = "corridor:4"
+label = "again"
+start = "corridor:4"
+frozen = true
+replays = "corridor:4"
+[[arm]]
+agent = "static"
+[[arm]]
+agent = "jitrl"
+[[arm]]
+agent = "null"
+[paper."corridor:4"]
+jitrl = 4.5
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    out = tmp_path_factory.mktemp("study")
+    with installed():
+        assert play(parse(PLAN), out, lambda: Processes(2)).failed == {}
+        return load(out)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_figure_follows_from_the_attempts_that_are_told(study: Study) -> None:
+    told = rows(report.attempts(study))
+    assert len(told) == 3 * 3 * (12 + 9 + 12)
+    for entry in study.entries.values():
+        ours = [
+            float(row["score"])
+            for row in told
+            if (row["world"], row["arm"]) == (entry.world, entry.arm)
+        ]
+        scores = [float(s >= 1) for s in ours] if entry.suite else ours
+        assert np.nanmean(entry.scores) == pytest.approx(np.mean(scores))
+
+
+def test_null_is_identical_to_static_and_has_no_interval(study: Study) -> None:
+    found = {(one.world, one.arm): one for one in tables.compared(study)}
+    for world in ("corridor:4", "locks", "again", "all worlds"):
+        assert found[world, "null"].average.verdict == "identical"
+    shown = tables.differences(study)
+    (row,) = [r for r in shown.rows if r[0] == "locks" and r[1].startswith("null")]
+    assert row[3:5] == ("0", "0")
+
+
+def test_forgetting_and_held_out_worlds_are_told_apart(study: Study) -> None:
+    titles = dict(tables.views(study))
+    (forgetting,) = [title for title in titles if title.startswith("Forgetting")]
+    assert {row[1] for row in titles[forgetting].rows} == {"static", "jitrl", "null"}
+    assert not any(title.startswith("Held out") for title in titles)
+
+
+def test_the_papers_figure_stands_beside_ours(study: Study) -> None:
+    table = tables.scores(study)
+    assert table.columns[-1] == "paper"
+    assert [row[-1] for row in table.rows if row[:2] == ("corridor:4", "jitrl")] == ["4.5"]
+
+
+def test_decisions_are_told_right_or_wrong_by_what_all_runs_have_seen(study: Study) -> None:
+    entries = study.of_world("corridor:4")
+    seen = Hindsight(run for entry in entries for run in entry.runs.values())
+    jitrl = study.entries["corridor:4", "jitrl"]
+    for run in jitrl.runs.values():
+        found = seen.turned(run)
+        changed = sum(played.changed for played in run.episodes)
+        assert found.right + found.wrong + found.equal + found.untold == changed
+    static = study.entries["corridor:4", "static"]
+    assert all(seen.turned(run).right == 0 for run in static.runs.values())
+
+
+def test_hindsight_is_the_mean_of_all_other_returns(study: Study) -> None:
+    """Computed again from the lines, for one decision after another."""
+    entries = study.of_world("corridor:4")
+    every: dict[tuple[str, str], list[float]] = {}
+    turned = []
+    for entry in entries:
+        for run in entry.runs.values():
+            steps = [
+                json.loads(one) for one in (run.path / "steps.jsonl").read_bytes().splitlines()
+            ]
+            gamma = run.manifest.preset["gamma"]
+            for step in steps:
+                later = [
+                    s for s in steps if s["episode"] == step["episode"] and s["t"] >= step["t"]
+                ]
+                value = sum(s["reward"] * gamma ** (s["t"] - step["t"]) for s in later)
+                state = json.dumps({k: v for k, v in step["state"].items() if k != "history"})
+                every.setdefault((state, step["action"]), []).append(value)
+                if entry.arm == "jitrl" and step["changed"]:
+                    turned.append((state, step["action"], step["without"], value))
+    gaps = []
+    for state, action, without, value in turned:
+        others = list(every[state, action])
+        others.remove(value)
+        base = every.get((state, without), [])
+        gaps.append(np.mean(others) - np.mean(base) if others and base else np.nan)
+    seen = Hindsight(run for entry in entries for run in entry.runs.values())
+    found = [seen.turned(run) for run in study.entries["corridor:4", "jitrl"].runs.values()]
+    close = np.abs(np.array(gaps)) < 1e-9
+    assert sum(one.untold for one in found) == int(np.isnan(gaps).sum())
+    assert sum(one.right for one in found) == pytest.approx(
+        int((np.array(gaps) > 0).sum()), abs=int(close.sum())
+    )
+
+
+def test_the_report_is_its_files_and_the_same_each_time(study: Study, tmp_path: Path) -> None:
+    files = report.write(study, tmp_path / "one")
+    assert [file.name for file in files] == list(report.FILES)
+    again = report.write(study, tmp_path / "two")
+    assert [f.read_bytes() for f in files] == [f.read_bytes() for f in again]
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "Corridors &lt;b&gt;" in page and "<script" not in page
+    text = (tmp_path / "one" / "report.md").read_text()
+    for said in ("## Scores", "## Against static", "## What it cost", "```toml", "jitrl bench"):
+        assert said in text
+    found = rows((tmp_path / "one" / "differences.csv").read_text())
+    assert {row["verdict"] for row in found if row["arm"] == "null"} == {"identical"}
+
+
+def test_what_is_no_study_or_has_not_begun_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadRun, match="is no study"):
+        load(tmp_path)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    with pytest.raises(BadRun, match="no episode of"):
+        load(tmp_path)
