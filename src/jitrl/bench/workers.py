@@ -59,7 +59,7 @@ def at_work(pipe: Connection) -> Iterator[None]:
     It closes its world and ends if it is told to, or left alone; a failure is told as a text.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends us
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _ordered)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         yield
@@ -67,6 +67,12 @@ def at_work(pipe: Connection) -> Iterator[None]:
         pipe.send(str(error))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone, or has no more work
+
+
+def _ordered(*_: object) -> None:
+    """End. The order may come inside of a constructor, whose destructor then complains: unheard."""
+    sys.unraisablehook = lambda told: None
+    sys.exit(1)
 
 
 def _end_with_parent() -> None:
