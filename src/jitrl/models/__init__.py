@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal, Protocol, cast
 
 from jitrl.errors import InvalidValue, UnknownName
+from jitrl.registry import registered
 
 __all__ = [
     "Capabilities",
@@ -221,7 +221,7 @@ class Model(Protocol):
 
 def names() -> list[str]:
     """Return the back ends that are installed: the word before the slash."""
-    return sorted({point.name for point in entry_points(group="jitrl.models")})
+    return list(registered("jitrl.models"))
 
 
 def make(name: str, **options: object) -> Model:
@@ -231,9 +231,9 @@ def make(name: str, **options: object) -> Model:
     not, InvalidValue for a wrong name or option.
     """
     backend, slash, which = name.partition("/")
-    points = {point.name: point for point in entry_points(group="jitrl.models")}
+    points = registered("jitrl.models")
     if backend not in points:
-        raise UnknownName("model", name, [f"{known}/..." for known in sorted(points)])
+        raise UnknownName("model", name, [f"{known}/..." for known in points])
     if not slash or not which:
         raise InvalidValue("model", name, f"must name a model of {backend}: {backend}/NAME")
     return cast(Model, points[backend].load()(which, **options))

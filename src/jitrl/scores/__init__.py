@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -21,6 +20,7 @@ import numpy as np
 from jitrl.errors import InvalidValue, UnknownName
 from jitrl.models import Model
 from jitrl.records import Guarantee, Modulation, Scores, Situation
+from jitrl.registry import registered
 
 __all__ = ["Options", "Sampled", "Sampler", "ScoreSource", "make", "names"]
 
@@ -89,7 +89,7 @@ class Sampler(Protocol):
 
 def names() -> list[str]:
     """Return the sources that are installed."""
-    return sorted({point.name for point in entry_points(group="jitrl.scores")})
+    return list(registered("jitrl.scores"))
 
 
 def make(name: str, model: Model | None, options: Options) -> ScoreSource | Sampler:
@@ -101,9 +101,9 @@ def make(name: str, model: Model | None, options: Options) -> ScoreSource | Samp
     Raises UnknownName for one that is not installed, InvalidValue where it needs a model and there
     is none, or cannot use this one.
     """
-    points = {point.name: point for point in entry_points(group="jitrl.scores")}
+    points = registered("jitrl.scores")
     if name not in points:
-        raise UnknownName("scores", name, sorted(points))
+        raise UnknownName("scores", name, list(points))
     if name != "prior" and model is None:
         raise InvalidValue("scores", name, "needs a model: name one with --model")
     source = cast("ScoreSource | Sampler", points[name].load()(model, options))

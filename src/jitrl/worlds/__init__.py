@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Protocol, cast, runtime_checkable
 
 from jitrl.errors import UnknownName, WorldError
 from jitrl.records import Observation
+from jitrl.registry import registered
 
 __all__ = ["Defaults", "Graded", "Grader", "Suite", "Task", "World", "defaults", "make", "names"]
 
@@ -128,7 +129,7 @@ def defaults(name: str) -> Defaults:
 
 def names() -> list[str]:
     """Return the kinds of world that are installed: the word before the colon."""
-    return sorted({point.name for point in entry_points(group="jitrl.worlds")})
+    return list(registered("jitrl.worlds"))
 
 
 def make(name: str, **options: object) -> World:
@@ -146,8 +147,8 @@ def make(name: str, **options: object) -> World:
 
 def _point(name: str) -> EntryPoint:
     """Return the entry point of the word before the colon."""
-    points = {point.name: point for point in entry_points(group="jitrl.worlds")}
+    points = registered("jitrl.worlds")
     kind = name.partition(":")[0]
     if kind not in points:
-        raise UnknownName("world", name, [f"{known}:..." for known in sorted(points)])
+        raise UnknownName("world", name, [f"{known}:..." for known in points])
     return points[kind]

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import cast
 
 from jitrl.agents.carrier import Carrier, Kit
 from jitrl.errors import UnknownName
 from jitrl.learner import Learner
 from jitrl.presets import Preset
+from jitrl.registry import registered
 
 __all__ = ["Arm", "make", "names"]
 
@@ -64,12 +64,12 @@ class Arm:
 
 def names() -> list[str]:
     """Return the arms that are installed."""
-    return sorted({point.name for point in entry_points(group="jitrl.arms")})
+    return list(registered("jitrl.arms"))
 
 
 def make(name: str) -> Arm:
     """Return the arm of that name; raises UnknownName for one that is not installed."""
-    points = {point.name: point for point in entry_points(group="jitrl.arms")}
+    points = registered("jitrl.arms")
     if name not in points:
-        raise UnknownName("agent", name, sorted(points))
+        raise UnknownName("agent", name, list(points))
     return cast(Arm, points[name].load())
