@@ -30,7 +30,7 @@ from jitrl.memory import Cut, Index, Memory, View
 from jitrl.memory import open as open_memory
 from jitrl.memory.redaction import DEFAULT, Redaction
 from jitrl.memory.sql.sqlite import Durability
-from jitrl.presets import Preset, Ramp
+from jitrl.presets import Preset, at
 from jitrl.presets import preset as find_preset
 from jitrl.records import Episode, Experience, State
 
@@ -159,9 +159,8 @@ class Learner:
     def neighbours(self, state: State, t: int, view: View) -> list[Experience]:
         """Return the neighbours of `state` at step t of an episode that began with this view."""
         preset = self.preset
-        threshold = preset.threshold
         cut = Cut(
-            threshold=threshold.at(t) if isinstance(threshold, Ramp) else threshold,
+            threshold=at(preset.threshold, t),
             k=preset.k,
             counts=preset.k_counts,
             keep_above=preset.keep_above,

@@ -18,7 +18,7 @@ from jitrl.checks import scores as checked_scores
 from jitrl.decide import Draws, Scorer, decide, decided, modulate, remembered
 from jitrl.errors import EpisodeError, InvalidValue
 from jitrl.memory import View
-from jitrl.presets import Preset, Ramp
+from jitrl.presets import Preset, at
 from jitrl.records import (
     Candidate,
     Decision,
@@ -252,8 +252,7 @@ class LiveEpisode:
 
     @property
     def _beta(self) -> float:
-        beta = self.learner.preset.beta
-        return beta.at(self.number) if isinstance(beta, Ramp) else beta
+        return at(self.learner.preset.beta, self.number)
 
     def _neighbours(self, call: str, state: State) -> tuple[State, list[Experience]]:
         """Return the state, checked, with its task, without secrets, and its neighbours."""

@@ -36,6 +36,11 @@ class Ramp(NamedTuple):
         return self.start + (self.end - self.start) * min(count / self.over, 1.0)
 
 
+def at(value: float | Ramp, count: int) -> float:
+    """Return the value at count 0, 1, 2 ..., whether it moves or not."""
+    return value.at(count) if isinstance(value, Ramp) else value
+
+
 @dataclass(frozen=True)
 class Preset:
     """Every hyper-parameter of a learner; each can be overridden by its name.

@@ -8,18 +8,17 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import cli_kit
 import pytest
+from cli_kit import Cli, Outcome
 
-from jitrl.cli import main
 from jitrl.memory import SqliteMemory
 from jitrl.records import Episode, State, Step
 
-Outcome = tuple[int, str, str]
-Cli = Callable[..., Outcome]
 DAY = 86_400.0
 NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
 
@@ -28,25 +27,8 @@ def command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> Cli:
     """Return what calls `jitrl memory` in a folder, without a terminal: (code, stdout, stderr)."""
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(folder)
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["jitrl", "memory", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def complaint(outcome: Outcome, code: int) -> str:
-    """Return the one line of a failure, checked to be one line and to be ours."""
-    assert outcome[0] == code, outcome
-    assert outcome[2].startswith("jitrl: ")
-    assert outcome[2].count("\n") == 1
-    return outcome[2]
+    return cli_kit.command_line(monkeypatch, capsys, "memory")
 
 
 def told(outcome: Outcome):

@@ -5,20 +5,16 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli_kit import Cli, command_line, complaint
 from plugin_kit import PLUGIN
 
 from jitrl.bench.folder import read
-from jitrl.cli import main
 from jitrl.memory.sql.sqlite_file import SCHEMA_VERSION
 
 SHORT = ("--episodes", "3", "--steps", "8")
-
-Outcome = tuple[int, str, str]
-Cli = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -26,25 +22,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     """Call the command line in an empty folder; (exit code, stdout, stderr)."""
     monkeypatch.syspath_prepend(str(PLUGIN))
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["jitrl", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def complaint(outcome: Outcome, code: int) -> str:
-    """Return the one line of a failure, checked to be one line and to be ours."""
-    assert outcome[0] == code, outcome
-    assert outcome[2].startswith("jitrl: ")
-    assert outcome[2].count("\n") == 1
-    return outcome[2]
+    return command_line(monkeypatch, capsys)
 
 
 def test_the_version_is_told(cli: Cli) -> None:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from arms_kit import evolved, kept, talker
+from cli_kit import Cli, command_line
 from plugin_kit import PLUGIN
 
 from jitrl.agents import arms
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.folder import read
-from jitrl.cli import main
 from jitrl.testing import Choosing, ScriptedServer, obliging
 
-Outcome = tuple[int, str, str]
-Cli = Callable[..., Outcome]
 SHORT = ("--episodes", "3", "--steps", "5")
 
 
@@ -27,17 +23,8 @@ SHORT = ("--episodes", "3", "--steps", "5")
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """Call the command line in an empty folder; (exit code, stdout, stderr)."""
     monkeypatch.syspath_prepend(str(PLUGIN))
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["jitrl", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return command_line(monkeypatch, capsys)
 
 
 def playing(agent: str, server: ScriptedServer | None = None) -> list[str]:

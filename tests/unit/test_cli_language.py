@@ -9,42 +9,30 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cli_kit
 import pytest
+from cli_kit import Cli, Outcome, command_line
 from language_kit import breaking, serving
 from plugin_kit import PLUGIN
 from process_kit import Process
 
 from jitrl.bench.folder import read
-from jitrl.cli import main
 from jitrl.testing import ABLE, Fault, ScriptedServer
 
 KEY = "sk-do-not-tell-0123456789"
-
-Outcome = tuple[int, str, str]
-Cli = Callable[..., Outcome]
 
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     """Call the command line in an empty folder; (exit code, stdout, stderr)."""
     monkeypatch.syspath_prepend(str(PLUGIN))
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     for variable in ("OPENAI_API_KEY", "JITRL_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["jitrl", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return command_line(monkeypatch, capsys)
 
 
 def playing(server: ScriptedServer | None, *words: str, model: str = "scripted") -> list[str]:
@@ -58,11 +46,8 @@ def playing(server: ScriptedServer | None, *words: str, model: str = "scripted")
 
 def complaint(outcome: Outcome, code: int) -> str:
     """Return the one line of a failure, checked to be one line, ours, and without a key."""
-    assert outcome[0] == code, outcome
-    assert outcome[2].startswith("jitrl: ")
-    assert outcome[2].count("\n") == 1
     assert "do-not-tell" not in outcome[1] + outcome[2]
-    return outcome[2]
+    return cli_kit.complaint(outcome, code)
 
 
 def finished() -> int:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from memory_cli_kit import EPISODES, Cli, command_line, complaint, episode, fill, ids, step, told
+from cli_kit import Cli, complaint
+from memory_cli_kit import EPISODES, command_line, episode, fill, ids, step, told
 
 from jitrl import Learner, State
 from jitrl.memory import Selection, SqliteMemory

@@ -5,7 +5,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from memory_cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
+from cli_kit import Cli, complaint
+from memory_cli_kit import command_line, episode, fill, ids, present, step, told
 
 from jitrl.memory import Selection, SqliteMemory
 

@@ -6,7 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from memory_cli_kit import Cli, command_line, complaint, fill, present
+from cli_kit import Cli, complaint
+from memory_cli_kit import command_line, fill, present
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from memory_cli_kit import Cli, command_line, complaint, episode, fill, ids, present, step, told
+from cli_kit import Cli, complaint
+from memory_cli_kit import command_line, episode, fill, ids, present, step, told
 
 EVERY = ["a-0", "a-1", "b-0", "c-0"]
 

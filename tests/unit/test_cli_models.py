@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import socket
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from cli_kit import Cli, command_line, complaint
 
-from jitrl.cli import main
 from jitrl.testing import ABLE, Choosing, Fixed, ScriptedServer
-
-Outcome = tuple[int, str, str]
-Cli = Callable[..., Outcome]
 
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Call the command line; (exit code, stdout, stderr)."""
-    monkeypatch.setenv("COLUMNS", "200")
     for variable in ("OPENAI_API_KEY", "JITRL_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
-
-    def call(*words: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["jitrl", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+    return command_line(monkeypatch, capsys)
 
 
 def answers(out: str) -> dict[str, str]:
@@ -86,12 +72,6 @@ def test_the_best_source_of_scores_is_recommended(
     assert out.endswith(f"recommended: --scores {best}\n")
     assert answers(out)["labels, labels-direct"] == ("yes" if best == "labels" else "no")
     assert ("exact: every label is reported" in out) == (lacks.get("bias_shown") == "after")
-
-
-def complaint(outcome: Outcome, code: int) -> str:
-    assert outcome[0] == code, outcome
-    assert outcome[2].startswith("jitrl: ") and outcome[2].count("\n") == 1
-    return outcome[2]
 
 
 def test_what_is_wrong_is_one_line(cli: Cli) -> None:

@@ -1,14 +1,22 @@
-"""The small site of the tests, and its first page as a world: once for each module."""
+"""A browser, the small site of the tests, and its first page as a world: once for each module."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 import pytest
+from pocket_kit import chromium
 from web_site_kit import open_world, site
 
 from jitrl.worlds.browser.world import BrowserWorld
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from pocket_kit import FLAGS
+from playwright.sync_api import Browser
 from synthetic import episode, made_up
 
 from jitrl.bench import report
 from jitrl.bench.folder import Run
 from jitrl.worlds import Task
-from jitrl.worlds.browser.chromium import find
 
 _CUT = """() => [document.documentElement, ...document.querySelectorAll(".scroll, pre")]
     .filter(box => box.scrollWidth > box.clientWidth).map(box => box.className || box.tagName)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=find(), args=FLAGS)
-        yield opened
-        opened.close()
 
 
 def suite(agent: str, seed: int) -> Run:

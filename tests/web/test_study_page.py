@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from plugin_kit import installed
-from pocket_kit import FLAGS
 from test_report_page import _CUT
 
 from jitrl.bench.jobs import Processes
@@ -16,7 +14,6 @@ from jitrl.study import report
 from jitrl.study.plan import parse
 from jitrl.study.play import play
 from jitrl.study.results import load
-from jitrl.worlds.browser.chromium import find
 
 PLAN = """
 title = "Two corridors and the locks"
@@ -43,19 +40,11 @@ agent = "shuffled"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=find(), args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
     with installed():
         assert play(parse(PLAN), out, lambda: Processes(2)).failed == {}
-        report.write(load(out), out)
+        report.write(report.findings(load(out)), out)
     return out / "report.html"
 
 

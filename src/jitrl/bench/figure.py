@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +17,14 @@ from jitrl.update import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Kind = Literal["png", "svg"]
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; grey is for static
 STATIC = "#6b7280"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-STYLE: dict[Any, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -43,10 +46,26 @@ def window(episodes: int) -> int:
     return max(1, min(5, episodes // 4))
 
 
-def draw(groups: Sequence[Group], kind: Literal["png", "svg"], *, narrow: bool = False) -> bytes:
+def draw(groups: Sequence[Group], kind: Kind, *, narrow: bool = False) -> bytes:
     """Return a picture with a panel per world: the mean over seeds, and its 95 % interval.
 
     narrow  made for a phone. Raises MissingExtra where matplotlib is not installed.
+    """
+    named = [(world, list(panel)) for world, panel in groupby(groups, _world)]
+    width, height = (4.6, 4.4) if narrow else (8.4, 4.4)
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(len(named), 1, squeeze=False)[:, 0]
+        for axes, (world, panel) in zip(panels, named, strict=True):
+            _panel(axes, world, panel, narrow)
+
+    return painted(paint, (width, height * len(named)), kind)
+
+
+def painted(paint: Callable[[Figure], None], size: tuple[float, float], kind: Kind) -> bytes:
+    """Return the picture that `paint` makes of an empty figure, of a size in inches.
+
+    Raises MissingExtra where matplotlib is not installed.
     """
     try:
         import matplotlib as mpl
@@ -54,15 +73,11 @@ def draw(groups: Sequence[Group], kind: Literal["png", "svg"], *, narrow: bool =
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtra("pictures need matplotlib: pip install 'jitrl[report]'") from error
-    named = [(world, list(panel)) for world, panel in groupby(groups, _world)]
-    width, height = (4.6, 4.4) if narrow else (8.4, 4.4)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height * len(named)))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size)
         FigureCanvasAgg(figure)
         figure.set_layout_engine("constrained", h_pad=0.12)
-        panels = figure.subplots(len(named), 1, squeeze=False)[:, 0]
-        for axes, (world, panel) in zip(panels, named, strict=True):
-            _panel(axes, world, panel, narrow)
+        paint(figure)
         picture = io.BytesIO()
         date: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
         figure.savefig(picture, format=kind, **date)

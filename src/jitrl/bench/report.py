@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
+from jitrl.bench import page as pages
 from jitrl.bench import suite_tables, suites, tables
 from jitrl.bench.figure import draw
-from jitrl.bench.files import replace_file, writing
+from jitrl.bench.files import write_all
 from jitrl.bench.folder import Run
 from jitrl.bench.statistics import LAST, Estimate, Group, differences, groups, labels, summary
 from jitrl.bench.tables import Table, estimated, shown
@@ -49,11 +46,7 @@ def write(runs: Sequence[Run], folder: Path) -> list[Path]:
     }
     if tried := [run for group in among if group.suite for run in group.runs]:
         contents[ATTEMPTS] = suite_tables.comma_separated(tried).encode()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            replace_file(folder / name, content)
-    return [folder / name for name in contents]
+    return write_all(folder, contents)
 
 
 def results(among: Sequence[Group]) -> tuple[list[Table], list[tuple[str, Table]], str]:
@@ -170,18 +163,18 @@ def note(among: Sequence[Group]) -> str:
 
 def page(among: Sequence[Group]) -> str:
     """Return the report as one HTML page that needs nothing from outside."""
-    template = Template(files("jitrl.bench").joinpath("report.html").read_text(encoding="utf-8"))
     runs = [run for group in among for run in group.runs]
     first, more, read = results(among)
-    return template.substitute(
-        title=escape(title(among)),
-        subtitle=escape(_subtitle(among)),
-        picture=_picture(among),
-        scores="\n".join(tables.html(table) for table in first),
-        note=escape(read),
-        more="\n".join(f"<h2>{heading}</h2>\n{tables.html(table)}" for heading, table in more),
-        runs="\n".join(tables.html(table) for table in each(among)),
-        commands="".join(html_command(line) for line in commands(runs)),
+    alt = "Score by episode, or success by attempt: a curve for each row of the table below"
+    return pages.filled(
+        title=title(among),
+        subtitle=_subtitle(among),
+        picture=pages.picture(lambda narrow: draw(among, "svg", narrow=narrow), alt),
+        scores=first,
+        note=read,
+        more=more,
+        commands=commands(runs),
+        runs=each(among),
         configuration="\n".join(
             _details(label, group) for label, group in zip(labels(among), among, strict=True)
         ),
@@ -273,26 +266,6 @@ def _subtitle(among: Sequence[Group]) -> str:
     return f"{count}, at most {steps} steps an episode; {', '.join(versions)}"
 
 
-def _picture(among: Sequence[Group]) -> str:
-    wide, narrow = (_data(draw(among, "svg", narrow=narrow)) for narrow in (False, True))
-    alt = "Score by episode, or success by attempt: a curve for each row of the table below"
-    return (
-        f'<picture>\n<source media="(max-width: 600px)" srcset="{narrow}">\n'
-        f'<img alt="{alt}" src="{wide}">\n'
-        "</picture>"
-    )
-
-
-def _data(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
-
-
-def html_command(line: str) -> str:
-    """Return a command whose lines break between words alone, not after the dashes of an option."""
-    words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
-    return f"<div>{words}</div>"
-
-
 def _details(label: str, group: Group) -> str:
     first = group.runs[0].manifest
     held: Mapping[str, object] = {
@@ -313,4 +286,4 @@ def _details(label: str, group: Group) -> str:
         "versions": first.versions,
     }
     text = json.dumps(held, indent=2, ensure_ascii=False)
-    return f"<details><summary>{escape(label)}</summary>\n<pre>{escape(text)}</pre></details>"
+    return pages.folded(label, text)

@@ -104,7 +104,7 @@ def _judged(runs: Sequence[Run]) -> tuple[str, ...]:
 
 def _judge(run: Run) -> str:
     """Return the mean score that the judge gave a step of a run; a dash where there is no judge."""
-    if run.configuration.judge_model is None or run.configuration.agent == "static":
+    if not run.configuration.judges:
         return "-"
     scores = [score for steps in judged(run).values() for score in steps if score is not None]
     return f"{sum(scores) / len(scores):+.2f}" if scores else "?"

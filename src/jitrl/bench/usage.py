@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from jitrl.bench.folder import CALLS, Run
 from jitrl.models.ledger import Ledger, Total
 
@@ -14,21 +17,32 @@ def usage_rows(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     Per step means per step of the finished episodes. Raises BadRun for a damaged file.
     """
     roles: dict[str, Total] = {}
-    every = Total()
-    for path in (part.path / CALLS for part in run.folders):
-        if path.exists():
-            ledger = Ledger.read(path)
-            every += ledger.total
-            for role, total in ledger.roles.items():
-                roles[role] = roles.get(role, Total()) + total
+    for ledger in _ledgers(run):
+        for role, used in ledger.roles.items():
+            roles[role] = roles.get(role, Total()) + used
     steps = sum(episode.steps for episode in run.episodes)
-    rows = [_row(role, total, steps) for role, total in sorted(roles.items())]
-    return _COLUMNS, [*rows, _row("all", every, steps)]
+    rows = [_row(role, used, steps) for role, used in sorted(roles.items())]
+    return _COLUMNS, [*rows, _row("all", total(run), steps)]
 
 
-def _row(name: str, total: Total, steps: int) -> tuple[str, ...]:
-    used = total.usage
-    dollars = "unknown" if total.dollars is None else f"{total.dollars:.4f}"
+def total(run: Run) -> Total:
+    """Return what all model calls of a run used, its parts' as well."""
+    return sum((ledger.total for ledger in _ledgers(run)), Total())
+
+
+def spent(path: Path) -> Total:
+    """Return what the model calls used that are told in a run's own folder, if there is one."""
+    return Ledger.read(path / CALLS).total if (path / CALLS).exists() else Total()
+
+
+def _ledgers(run: Run) -> Iterator[Ledger]:
+    paths = (part.path / CALLS for part in run.folders)
+    return (Ledger.read(path) for path in paths if path.exists())
+
+
+def _row(name: str, found: Total, steps: int) -> tuple[str, ...]:
+    used = found.usage
+    dollars = "unknown" if found.dollars is None else f"{found.dollars:.4f}"
     per_step = [f"{count / steps:.2f}" if steps else "" for count in (used.calls, used.input)]
     return (
         name,

@@ -11,11 +11,12 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from jitrl.agents.player import Played
+from jitrl.bench.usage import spent
 from jitrl.cli.progress import duration
 from jitrl.cli.screen import clean, many, table
 from jitrl.models.ledger import Total
 from jitrl.study.plan import Cell, Plan
-from jitrl.study.play import Watcher, asks, runs, spent
+from jitrl.study.play import Watcher, asks, runs
 from jitrl.study.price import Row
 
 _AROUND = 8  # lines of a screen that are no rows of the table

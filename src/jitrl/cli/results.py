@@ -41,8 +41,9 @@ def show_report(screen: Console, runs: list[Run], out: Path) -> None:
 
 def show_study(screen: Console, study: Study, out: Path) -> None:
     """Print the tables of a study and write its report; raises MissingExtra where it cannot."""
-    files = study_report.write(study, out)
-    for title, part in study_report.sections(study):
+    found = study_report.findings(study)
+    files = study_report.write(found, out)
+    for title, part in found.sections:
         screen.print(title, style="bold")
         show_table(screen, part.columns, part.rows)
         screen.print()
@@ -101,7 +102,7 @@ def tell_unlearned(run: Run) -> None:
 def tell_unjudged(what: Configuration, tasks: Sequence[Task]) -> None:
     """Tell where nobody says what is good, so that there is nothing to learn from."""
     verdict = all(task.verdict for task in tasks)
-    if what.agent != "static" and what.judge_model is None and not verdict:
+    if what.stores and what.judge_model is None and not verdict:
         tell(f"jitrl: nobody judges {what.world}, nothing can be learned: name a --judge-model")
 
 

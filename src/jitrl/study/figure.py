@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jitrl.bench.figure import COLOURS, STATIC, STYLE, window, wrapped
+from jitrl.bench.figure import COLOURS, STATIC, Kind, painted, window, wrapped
 from jitrl.bench.statistics import smoothed
-from jitrl.errors import MissingExtra
 from jitrl.study.results import Entry, Study
 from jitrl.study.statistics import mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _POINTS = 25  # of a band
 
 
-def draw(study: Study, kind: Literal["png", "svg"], *, narrow: bool = False) -> bytes:
+def draw(study: Study, kind: Kind, *, narrow: bool = False) -> bytes:
     """Return the picture; raises MissingExtra where matplotlib or scipy is not installed.
 
     narrow  made for a phone
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("pictures need matplotlib: pip install 'jitrl[report]'") from error
     stages = list(study.stages())
     columns = 1 if narrow or len(stages) == 1 else 2
     rows = -(-len(stages) // columns)
-    size = (4.6, 3.6 * rows) if narrow else (4.9 * columns, 3.4 * rows)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size)
-        FigureCanvasAgg(figure)
-        figure.set_layout_engine("constrained", h_pad=0.1)
+
+    def paint(figure: Figure) -> None:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, stage in zip(panels, stages, strict=False):
             _panel(axes, stage.label, study.of_world(stage.label), study.plan.arms)
@@ -55,10 +45,8 @@ def draw(study: Study, kind: Literal["png", "svg"], *, narrow: bool = False) -> 
             ncols=2 if narrow else 4,
             frameon=False,
         )
-        picture = io.BytesIO()
-        date: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
-        figure.savefig(picture, format=kind, **date)
-    return picture.getvalue()
+
+    return painted(paint, (4.6, 3.6 * rows) if narrow else (4.9 * columns, 3.4 * rows), kind)
 
 
 def _panel(axes: Axes, world: str, entries: list[Entry], arms: tuple[str, ...]) -> None:

@@ -219,11 +219,11 @@ def _chained(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
     return tuple(cells)
 
 
-def _labels(tables: Sequence[Mapping[str, Any]], usual: str, name: str) -> tuple[str, ...]:
+def _labels(tables: Sequence[Mapping[str, Any]], key: str, name: str) -> tuple[str, ...]:
     for table in tables:
-        if not isinstance(table.get(usual), str):
-            raise BadPlan(f"{name}: each needs a {usual}, which is a text: {table.get(usual)!r}")
-    labels = tuple(_text(table.get("label", table[usual]), "label") for table in tables)
+        if not isinstance(table.get(key), str):
+            raise BadPlan(f"{name}: each needs a {key}, which is a text: {table.get(key)!r}")
+    labels = tuple(_text(table.get("label", table[key]), "label") for table in tables)
     for label in labels:
         if labels.count(label) > 1:
             raise BadPlan(f"{name}: two are called {label!r}: give one another label")

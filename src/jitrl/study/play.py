@@ -15,12 +15,13 @@ from pathlib import Path
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.files import locked, replace_file, writing
-from jitrl.bench.folder import CALLS, MANIFEST, PLACES, Run, read
+from jitrl.bench.folder import MANIFEST, PLACES, Run, read
 from jitrl.bench.jobs import Event, Failed, Job, Pool
 from jitrl.bench.language import Access, Served, called
+from jitrl.bench.usage import spent
 from jitrl.errors import BadRun, BudgetSpent, JitrlError
 from jitrl.models.budget import Budget
-from jitrl.models.ledger import Ledger, Total
+from jitrl.models.ledger import Total
 from jitrl.study.plan import Cell, Plan, parse
 
 PLAN, LOCK, RECORDING = "plan.toml", "lock", "recording"
@@ -211,11 +212,6 @@ def runs(plan: Plan, out: Path) -> Iterator[tuple[Cell, Run]]:
     for cell in plan.cells:
         if (out / cell.folder / MANIFEST).exists():
             yield cell, read(out / cell.folder)
-
-
-def spent(path: Path) -> Total:
-    """Return what the model calls of a run used."""
-    return Ledger.read(path / CALLS).total if (path / CALLS).exists() else Total()
 
 
 def asks(configuration: Configuration) -> bool:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 import shlex
-from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
+from jitrl.bench import page as pages
 from jitrl.bench import tables as writing_tables
-from jitrl.bench.files import replace_file, writing
-from jitrl.bench.report import html_command
+from jitrl.bench.files import write_all
 from jitrl.bench.tables import Table
+from jitrl.bench.usage import total
 from jitrl.study import tables
 from jitrl.study.figure import draw
-from jitrl.study.play import PLAN, spent
+from jitrl.study.play import PLAN
 from jitrl.study.results import Study
+from jitrl.study.tables import Compared
 
 FILES = ("curves.png", "report.html", "report.md", "differences.csv", "attempts.csv")
 NOTE = (
@@ -33,72 +32,75 @@ NOTE = (
 )
 
 
-def write(study: Study, folder: Path) -> list[Path]:
-    """Write the report into a folder, and return its files.
+@dataclass(frozen=True)
+class Findings:
+    """What a study shows, worked out once.
 
-    Raises MissingExtra where matplotlib or scipy is not installed, RunError where the folder cannot
-    be written.
+    compared  each arm against the baseline
+    sections  the tables with their headings; those that say nothing are left out
     """
-    parts = sections(study)
-    contents = {
-        "curves.png": draw(study, "png"),
-        "report.html": page(study, parts).encode(),
-        "report.md": markdown(study, parts).encode(),
-        "differences.csv": differences(study).encode(),
-        "attempts.csv": attempts(study).encode(),
-    }
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            replace_file(folder / name, content)
-    return [folder / name for name in contents]
+
+    study: Study
+    compared: list[Compared]
+    sections: list[tuple[str, Table]]
 
 
-def sections(study: Study) -> list[tuple[str, Table]]:
-    """Return the tables with their headings; those that say nothing are left out."""
+def findings(study: Study) -> Findings:
+    """Work out what a study shows; raises MissingExtra where scipy is not installed."""
+    compared = tables.compared(study)
     found = [
         ("Scores", tables.scores(study)),
-        (f"Against {study.plan.baseline}", tables.differences(study)),
-        *tables.views(study),
+        (f"Against {study.plan.baseline}", tables.differences(study, compared)),
+        *tables.views(study, compared),
         ("What memory did to decisions", tables.memory(study)),
         ("What it cost", tables.costs(study)),
     ]
-    return [(title, table) for title, table in found if table.rows]
+    return Findings(study, compared, [(title, table) for title, table in found if table.rows])
 
 
-def page(study: Study, parts: Sequence[tuple[str, Table]]) -> str:
+def write(found: Findings, folder: Path) -> list[Path]:
+    """Write the report into a folder, and return its files.
+
+    Raises MissingExtra where matplotlib is not installed, RunError where the folder cannot be
+    written.
+    """
+    contents = {
+        "curves.png": draw(found.study, "png"),
+        "report.html": page(found).encode(),
+        "report.md": markdown(found).encode(),
+        "differences.csv": differences(found).encode(),
+        "attempts.csv": attempts(found.study).encode(),
+    }
+    return write_all(folder, contents)
+
+
+def page(found: Findings) -> str:
     """Return the report as one HTML page that needs nothing from outside."""
-    template = Template(files("jitrl.bench").joinpath("report.html").read_text(encoding="utf-8"))
-    (_, first), *more = parts
-    wide, narrow = (_data(draw(study, "svg", narrow=narrow)) for narrow in (False, True))
-    picture = (
-        f'<picture>\n<source media="(max-width: 600px)" srcset="{narrow}">\n'
-        f'<img alt="Mean of each arm by episode or attempt, with its 95 % band" src="{wide}">\n'
-        "</picture>"
-    )
-    return template.substitute(
-        title=escape(study.plan.title),
-        subtitle=escape(_subtitle(study)),
-        picture=picture,
-        scores=writing_tables.html(first),
-        note=escape(NOTE),
-        more="\n".join(
-            f"<h2>{escape(title)}</h2>\n{writing_tables.html(table)}" for title, table in more
-        ),
-        commands="".join(html_command(line) for line in commands(study)),
-        runs=writing_tables.html(_runs(study)),
+    study = found.study
+    (_, first), *more = found.sections
+    alt = "Mean of each arm by episode or attempt, with its 95 % band"
+    return pages.filled(
+        title=study.plan.title,
+        subtitle=_subtitle(study),
+        picture=pages.picture(lambda narrow: draw(study, "svg", narrow=narrow), alt),
+        scores=[first],
+        note=NOTE,
+        more=more,
+        commands=commands(study),
+        runs=[_runs(study)],
         configuration=f"<pre>{escape(study.plan.text)}</pre>\n{_versions(study)}",
     )
 
 
-def markdown(study: Study, parts: Sequence[tuple[str, Table]]) -> str:
+def markdown(found: Findings) -> str:
     """Return the tables, the plan and the commands as Markdown."""
-    found = [f"# {study.plan.title}", _subtitle(study), "![curves](curves.png)", NOTE]
-    for title, table in parts:
-        found += [f"## {title}", writing_tables.markdown(table)]
-    found += ["## How to repeat this", "\n".join(f"    {line}" for line in commands(study))]
-    found += ["## The plan", f"```toml\n{study.plan.text.strip()}\n```"]
-    return "\n\n".join(found) + "\n"
+    study = found.study
+    parts = [f"# {study.plan.title}", _subtitle(study), "![curves](curves.png)", NOTE]
+    for title, table in found.sections:
+        parts += [f"## {title}", writing_tables.markdown(table)]
+    parts += ["## How to repeat this", "\n".join(f"    {line}" for line in commands(study))]
+    parts += ["## The plan", f"```toml\n{study.plan.text.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
 
 
 def commands(study: Study) -> list[str]:
@@ -108,20 +110,20 @@ def commands(study: Study) -> list[str]:
     return [plan, shlex.join(["jitrl", "report", out])]
 
 
-def differences(study: Study) -> str:
+def differences(found: Findings) -> str:
     """Return a row for each world and arm against the baseline, as CSV, numbers in full."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     ends = [f"{name}{end}" for name in ("average", "final") for end in ("", "_low", "_high")]
     out.writerow(["world", "arm", "baseline", "n", *ends, "p", "p_holm", "verdict"])
-    for one in tables.compared(study):
+    for one in found.compared:
         numbers = [
             repr(float(value))
-            for found in (one.average.estimate, one.final.estimate)
-            for value in (found.mean, found.low, found.high)
+            for estimate in (one.average.estimate, one.final.estimate)
+            for value in (estimate.mean, estimate.low, estimate.high)
         ]
         p = [repr(float(one.average.p)), repr(float(one.average.adjusted))]
-        first = [one.world, one.arm, study.plan.baseline, one.average.estimate.n]
+        first = [one.world, one.arm, found.study.plan.baseline, one.average.estimate.n]
         out.writerow([*first, *numbers, *p, one.average.verdict])
     return text.getvalue()
 
@@ -149,7 +151,7 @@ def _runs(study: Study) -> Table:
     for entry in study.entries.values():
         for seed, run in entry.runs.items():
             scores = [played.score for played in run.episodes]
-            dollars = sum(spent(part.path).known_dollars for part in run.folders)
+            dollars = total(run).known_dollars
             rows.append(
                 (
                     str(run.path.relative_to(study.path)),
@@ -180,11 +182,6 @@ def _versions(study: Study) -> str:
         entry = study.of_world(stage.label)[0]
         first = next(iter(entry.runs.values())).manifest
         held = {"world": dict(first.world), "preset": first.preset, "versions": first.versions}
-        text = escape(json.dumps(held, indent=2, ensure_ascii=False))
-        name = escape(f"{entry.world}, {entry.arm}")
-        shown.append(f"<details><summary>{name}</summary>\n<pre>{text}</pre></details>")
+        text = json.dumps(held, indent=2, ensure_ascii=False)
+        shown.append(pages.folded(f"{entry.world}, {entry.arm}", text))
     return "\n".join(shown)
-
-
-def _data(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

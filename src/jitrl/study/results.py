@@ -11,10 +11,11 @@ import numpy as np
 
 from jitrl.agents.player import Played
 from jitrl.bench.folder import Run
+from jitrl.bench.usage import total
 from jitrl.errors import BadRun
 from jitrl.models.ledger import Total
 from jitrl.study.plan import Plan, Stage, read
-from jitrl.study.play import PLAN, runs, spent
+from jitrl.study.play import PLAN, runs
 from jitrl.update import Floats
 
 
@@ -44,12 +45,12 @@ class Entry:
     @property
     def cost(self) -> Total:
         """What the model calls used."""
-        return sum(map(_cost, self.runs.values()), Total())
+        return sum(map(total, self.runs.values()), Total())
 
     def dollars(self, seed: int) -> float:
         """Return what an episode of a seed cost on average, as far as prices are known."""
         run = self.runs[seed]
-        return _cost(run).known_dollars / max(len(run.episodes), 1)
+        return total(run).known_dollars / max(len(run.episodes), 1)
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,6 @@ def load(path: Path) -> Study:
         path,
         {key: _entry(*key, plan.seeds, held) for key, held in found.items()},
     )
-
-
-def _cost(run: Run) -> Total:
-    return sum((spent(part.path) for part in run.folders), Total())
 
 
 def _entry(world: str, arm: str, seeds: Sequence[int], held: dict[int, Run]) -> Entry:

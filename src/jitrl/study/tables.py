@@ -74,7 +74,7 @@ def compared(study: Study) -> list[Compared]:
     ]
 
 
-def differences(study: Study) -> Table:
+def differences(study: Study, compared: Sequence[Compared]) -> Table:
     """Return the paired differences to the baseline, and what they show."""
     columns = ("world", "arm", "pairs", "average", "final", "p (Holm)", "what it shows")
     rows = [
@@ -87,7 +87,7 @@ def differences(study: Study) -> Table:
             "?" if math.isnan(one.average.adjusted) else f"{one.average.adjusted:.3g}",
             one.average.verdict,
         )
-        for one in compared(study)
+        for one in compared
     ]
     return Table(columns, rows)
 
@@ -143,13 +143,13 @@ def memory(study: Study) -> Table:
     return Table(columns, rows)
 
 
-def views(study: Study) -> list[tuple[str, Table]]:
+def views(study: Study, compared: Sequence[Compared]) -> list[tuple[str, Table]]:
     """Return what goes beyond the average: held-out worlds, forgetting, order; those there are."""
     held = [
         (stage.label, one)
         for stage in study.stages()
         if stage.frozen and stage.replays is None
-        for one in compared(study)
+        for one in compared
         if one.world == stage.label
     ]
     tables = [

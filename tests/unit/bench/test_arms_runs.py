@@ -86,6 +86,13 @@ class Breaking:
         return written
 
 
+def goes_on(path: Path, again: Opener, whole: Path, opener: Opener, **choices: object) -> None:
+    """Resume a run that was broken off: it and all that was asked are as in the whole one."""
+    play(path, Access(opener=again), resume=True, **choices)
+    assert kept(path) == kept(whole)
+    assert told(again.requests) == told(opener.requests)
+
+
 @pytest.mark.parametrize("agent", [*IN_WORDS, "shuffled"])
 def test_a_run_broken_off_after_any_line_comes_to_the_same_notes_prompts_and_results(
     tmp_path: Path, agent: str
@@ -101,9 +108,7 @@ def test_a_run_broken_off_after_any_line_comes_to_the_same_notes_prompts_and_res
             Breaking(patch, after)
             with pytest.raises(KeyboardInterrupt):
                 play(path, Access(opener=again), **choices)
-        play(path, Access(opener=again), resume=True, **choices)
-        assert kept(path) == kept(tmp_path / "whole")
-        assert told(again.requests) == told(opener.requests)
+        goes_on(path, again, tmp_path / "whole", opener, **choices)
 
 
 @pytest.mark.parametrize("agent", LEARNING)
@@ -129,9 +134,7 @@ def test_a_run_broken_off_while_it_learns_comes_to_the_same(
         path, again = tmp_path / f"run-{broken}", Opener(breaks)
         with pytest.raises(KeyboardInterrupt):
             play(path, Access(opener=again), **choices)
-        play(path, Access(opener=again), resume=True, **choices)
-        assert kept(path) == kept(tmp_path / "whole")
-        assert told(again.requests) == told(opener.requests)
+        goes_on(path, again, tmp_path / "whole", opener, **choices)
 
 
 @pytest.mark.parametrize("agent", IN_WORDS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from memory_cli_kit import command_line, complaint, fill, ids, present, told
+from cli_kit import complaint
+from memory_cli_kit import command_line, fill, ids, present, told
 
 
 @pytest.fixture

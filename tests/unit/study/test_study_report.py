@@ -77,13 +77,13 @@ def test_null_is_identical_to_static_and_has_no_interval(study: Study) -> None:
     found = {(one.world, one.arm): one for one in tables.compared(study)}
     for world in ("corridor:4", "locks", "again", "all worlds"):
         assert found[world, "null"].average.verdict == "identical"
-    shown = tables.differences(study)
+    shown = tables.differences(study, tables.compared(study))
     (row,) = [r for r in shown.rows if r[0] == "locks" and r[1].startswith("null")]
     assert row[3:5] == ("0", "0")
 
 
 def test_forgetting_and_held_out_worlds_are_told_apart(study: Study) -> None:
-    titles = dict(tables.views(study))
+    titles = dict(tables.views(study, tables.compared(study)))
     (forgetting,) = [title for title in titles if title.startswith("Forgetting")]
     assert {row[1] for row in titles[forgetting].rows} == {"static", "jitrl", "null"}
     assert not any(title.startswith("Held out") for title in titles)
@@ -143,9 +143,9 @@ def test_hindsight_is_the_mean_of_all_other_returns(study: Study) -> None:
 
 
 def test_the_report_is_its_files_and_the_same_each_time(study: Study, tmp_path: Path) -> None:
-    files = report.write(study, tmp_path / "one")
+    files = report.write(report.findings(study), tmp_path / "one")
     assert [file.name for file in files] == list(report.FILES)
-    again = report.write(study, tmp_path / "two")
+    again = report.write(report.findings(study), tmp_path / "two")
     assert [f.read_bytes() for f in files] == [f.read_bytes() for f in again]
     page = (tmp_path / "one" / "report.html").read_text()
     assert "Corridors &lt;b&gt;" in page and "<script" not in page

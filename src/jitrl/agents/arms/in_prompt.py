@@ -13,7 +13,7 @@ from jitrl.agents.arms import Arm
 from jitrl.agents.carrier import Carrier, Kit
 from jitrl.decide import Draws, modulate
 from jitrl.live import with_task
-from jitrl.presets import Ramp
+from jitrl.presets import at
 from jitrl.records import Modulation, Situation
 from jitrl.scores.text import as_line, executable
 from jitrl.seeds import generator
@@ -36,7 +36,7 @@ class Facts(Carrier):
             *situation.observation.actions,
             *executable(replace(situation, remembered=known)),
         }
-        beta = preset.beta.at(situation.episode) if isinstance(preset.beta, Ramp) else preset.beta
+        beta = at(preset.beta, situation.episode)
         draws = generator(self._kit.seed, situation.episode, f"facts {situation.t}")
         found = modulate(state, neighbours, preset, beta, Draws(draws, draws), allowed)
         return replace(situation, advice=told(found))

@@ -5,8 +5,8 @@ What is retrieved, and how often an action was taken, is as it is; only what cam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -27,16 +27,9 @@ class Shuffled(Learner):
     _number = 0
     _returned: dict[tuple[str, int], float] | None = None
 
-    def episode(
-        self,
-        task: str = "",
-        *,
-        number: int | None = None,
-        id: str | None = None,
-        provenance: Mapping[str, str] | None = None,
-    ) -> LiveEpisode:
-        """Begin an episode, with a permutation of its own."""
-        begun = super().episode(task, number=number, id=id, provenance=provenance)
+    def episode(self, task: str = "", **given: Any) -> LiveEpisode:
+        """Begin an episode, with a permutation of its own; as the learner takes it."""
+        begun = super().episode(task, **given)
         self._number, self._returned = begun.number, None
         return begun
 
