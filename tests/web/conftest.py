@@ -13,7 +13,7 @@ from web_site_kit import open_world, site
 from jitrl.worlds.browser.world import BrowserWorld
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # a browser that stays open would be in the way of other modules
 def browser() -> Iterator[Any]:
     with chromium() as opened:
         yield opened
