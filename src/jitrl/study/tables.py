@@ -11,6 +11,7 @@ import numpy as np
 from jitrl.bench.tables import Table, estimated
 from jitrl.study import statistics
 from jitrl.study.hindsight import Hindsight
+from jitrl.study.plan import Stage
 from jitrl.study.results import Entry, Study
 from jitrl.study.statistics import Difference, Turned, average, difference, final, holm, mean
 from jitrl.update import Floats
@@ -144,30 +145,10 @@ def memory(study: Study) -> Table:
 
 
 def views(study: Study, compared: Sequence[Compared]) -> list[tuple[str, Table]]:
-    """Return what goes beyond the average: held-out worlds, forgetting, order; those there are."""
-    held = [
-        (stage.label, one)
-        for stage in study.stages()
-        if stage.frozen and stage.replays is None
-        for one in compared
-        if one.world == stage.label
-    ]
+    """Return what goes beyond the average: memory from elsewhere, forgetting, order; if planned."""
     tables = [
-        (
-            "Held out: the memory is frozen, the world is new to it",
-            Table(
-                ("world", "arm", "average", "what it shows"),
-                [
-                    (
-                        label,
-                        one.arm,
-                        _signed(one.average),
-                        one.average.verdict,
-                    )
-                    for label, one in held
-                ],
-            ),
-        )
+        ("Held out: a frozen memory of another world", _carried(study, compared, frozen=True)),
+        ("Carried over: begun with what was learned elsewhere", _carried(study, compared)),
     ]
     for key, title, parts in (
         ("replays", "Forgetting: played again at the end, minus when it was learned", final),
@@ -175,6 +156,38 @@ def views(study: Study, compared: Sequence[Compared]) -> list[tuple[str, Table]]
     ):
         tables.append((title, _between(study, key, parts)))
     return [(title, table) for title, table in tables if table.rows]
+
+
+def _carried(study: Study, compared: Sequence[Compared], *, frozen: bool = False) -> Table:
+    """Return the differences to the baseline in the worlds that begin with another's memory.
+
+    Of another world, or of the same one that another model has played.
+    """
+    stages = {
+        stage.label: stage
+        for stage in study.stages()
+        if stage.start is not None and stage.frozen == frozen and stage.replays is None
+    }
+    rows = [
+        (
+            *(one.world, one.arm, _learned(study, stage, one.arm)),
+            *(_signed(one.average), one.average.verdict),
+        )
+        for one in compared
+        if (stage := stages.get(one.world)) is not None
+    ]
+    return Table(("world", "arm", "learned in", "average", "what it shows"), rows)
+
+
+def _learned(study: Study, stage: Stage, arm: str) -> str:
+    """Return the world that a memory comes from, and the model there, if it was another."""
+    here, there = (study.entries.get((str(label), arm)) for label in (stage.label, stage.start))
+    models = [
+        None if entry is None else next(iter(entry.runs.values())).configuration.model
+        for entry in (here, there)
+    ]
+    by = "" if models[0] == models[1] or models[1] is None else f", by {models[1]}"
+    return f"{stage.start}{by}"
 
 
 def _between(study: Study, key: str, take: Part) -> Table:

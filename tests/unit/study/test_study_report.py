@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from plugin_kit import installed
 
+from jitrl.bench.folder import Run
 from jitrl.bench.jobs import Processes
 from jitrl.errors import BadRun
 from jitrl.study import report, tables
@@ -37,6 +39,13 @@ label = "again"
 start = "corridor:4"
 frozen = true
 replays = "corridor:4"
+[[world]]
+name = "corridor:5"
+start = "corridor:4"
+frozen = true
+[[world]]
+name = "corridor:3"
+start = "corridor:4"
 [[arm]]
 agent = "static"
 [[arm]]
@@ -62,7 +71,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_every_figure_follows_from_the_attempts_that_are_told(study: Study) -> None:
     told = rows(report.attempts(study))
-    assert len(told) == 3 * 3 * (12 + 9 + 12)
+    assert len(told) == 3 * 3 * (12 + 9 + 12 + 12 + 12)
     for entry in study.entries.values():
         ours = [
             float(row["score"])
@@ -86,7 +95,29 @@ def test_forgetting_and_held_out_worlds_are_told_apart(study: Study) -> None:
     titles = dict(tables.views(study, tables.compared(study)))
     (forgetting,) = [title for title in titles if title.startswith("Forgetting")]
     assert {row[1] for row in titles[forgetting].rows} == {"static", "jitrl", "null"}
-    assert not any(title.startswith("Held out") for title in titles)
+    for title, world in (("Held out", "corridor:5"), ("Carried over", "corridor:3")):
+        (table,) = [table for told, table in titles.items() if told.startswith(title)]
+        assert [row[:3] for row in table.rows] == [
+            (world, arm, "corridor:4") for arm in ("jitrl", "null")
+        ]
+
+
+def test_a_memory_of_another_model_is_told_with_its_model(study: Study) -> None:
+    other = {
+        (world, arm): replace(entry, runs={s: played_by(run) for s, run in entry.runs.items()})
+        for (world, arm), entry in study.entries.items()
+        if world == "corridor:4"
+    }
+    mixed = replace(study, entries=study.entries | other)
+    titles = dict(tables.views(mixed, tables.compared(mixed)))
+    for title, table in titles.items():
+        if title.startswith(("Held out", "Carried over")):
+            assert {row[2] for row in table.rows} == {"corridor:4, by openai/other"}
+
+
+def played_by(run: Run) -> Run:
+    configuration = replace(run.configuration, model="openai/other", scores="labels")
+    return replace(run, manifest=replace(run.manifest, configuration=configuration))
 
 
 def test_the_papers_figure_stands_beside_ours(study: Study) -> None:
