@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from jitrl.agents.player import Played
-from jitrl.bench.folder import read
 from jitrl.bench.jobs import Event, Failed, Finished, Job, perform
 from jitrl.bench.runner import Listener, open_world
 from jitrl.errors import JitrlError
 from jitrl.memory import open as open_memory
+from jitrl.records import Episode
 
-_LOGS = ("steps.jsonl", "carried.jsonl", "judged.jsonl", "started.jsonl")
+_BESIDE = ("lock", "recording", "memory.db-")
 
 
 class Here:
@@ -64,24 +65,40 @@ class _Hearing(Listener):
         self._heard.append((self._job, played))
 
 
-def results(out: Path) -> dict[str, object]:
-    """Return all that the runs of a study came to, but for times and what was paid."""
-    found: dict[str, object] = {"plan": (out / "plan.toml").read_bytes()}
-    for manifest in sorted(out.glob("runs/*/*/run.json")):
-        path = manifest.parent
-        run = read(path)
+def results(out: Path, *, paid: bool = False) -> dict[str, object]:
+    """Return every file of a study to the byte, but for locks, recordings and what an index keeps.
+
+    Of times nothing is told, nor how the file of a memory is laid out.
+
+    paid  what the calls used as well: a run that was cut short has paid for some of them twice
+    """
+    found: dict[str, object] = {}
+    for path in sorted(path for path in out.rglob("*") if path.is_file()):
         place = str(path.relative_to(out))
-        for name in _LOGS:
-            if (path / name).exists():
-                found[f"{place}/{name}"] = (path / name).read_bytes()
-        lines = (path / "episodes.jsonl").read_text().splitlines()
-        found[f"{place}/episodes"] = [json.loads(line) | {"seconds": None} for line in lines]
-        kept = json.loads(manifest.read_text())
-        for name in ("started", "command"):
-            del kept[name]
-        del kept["configuration"]["start"]  # a path
-        found[f"{place}/run.json"] = kept
-        if run.configuration.stores:
-            with closing(open_memory(run.memory, readonly=True)) as memory:
-                found[f"{place}/memory"] = [(one.id, one.steps) for one in memory.episodes()]
+        if any(part.startswith(_BESIDE) for part in path.relative_to(out).parts):
+            continue
+        if path.name == "run.json":
+            found[place] = _manifest(path)
+        elif path.name == "memory.db":
+            with closing(open_memory(path, readonly=True)) as memory:
+                found[place] = list(map(_timeless, memory.episodes()))
+        elif path.name == "episodes.jsonl":
+            lines = path.read_text().splitlines()
+            found[place] = [json.loads(line) | {"seconds": None} for line in lines]
+        elif paid or path.name != "calls.jsonl":
+            found[place] = path.read_bytes()
     return found
+
+
+def _timeless(stored: Episode) -> Episode:
+    kept = {name: told for name, told in stored.provenance.items() if name != "created"}
+    return replace(stored, provenance=kept)
+
+
+def _manifest(path: Path) -> object:
+    """Return what run.json tells, but for the time and for paths."""
+    kept = json.loads(path.read_text())
+    for name in ("started", "command"):
+        del kept[name]
+    del kept["configuration"]["start"]
+    return kept

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,26 +36,41 @@ preset = "paper"
 agent = "reflexion"
 model = "openai/scripted"
 base_url = "{url}"
-episodes = 6
+episodes = 4
 """
 POINTS = 10
-BLOWS = (signal.SIGKILL, signal.SIGTERM, "a worker", signal.SIGINT)
+BLOWS = ("the tree", signal.SIGTERM, "a worker", signal.SIGINT, "the command")
+TOLD = "jitrl: interrupted: finished episodes are kept; continue with: "
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
-    """Start `jitrl bench` on the plan in a folder."""
-    command = [sys.executable, "-m", "jitrl.cli", "bench", str(folder / "plan.toml")]
-    return Process(
-        [*command, "--out", str(folder / "out"), "--workers", "2"],
+    """Start `jitrl bench` on the plan in a folder; return once it is about to play."""
+    words = ["bench", "plan.toml", "--out", str(folder / "out"), "--workers", "2"]
+    process = Process(
+        [sys.executable, "-m", "jitrl.cli", *words],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("plan: 2 worlds")
+    return process
 
 
 def size(out: Path) -> int:
     """Return the bytes of all steps of a study."""
     return sum(path.stat().st_size for path in out.glob("runs/*/*/steps.jsonl"))
+
+
+def await_size(process: subprocess.Popen[str], out: Path, wanted: int) -> None:
+    """Return once so many bytes of steps are there, or the command has ended."""
+    handle = os.pidfd_open(process.pid)
+    try:
+        while size(out) < wanted and not select.select([handle], [], [], 0.002)[0]:
+            pass
+    finally:
+        os.close(handle)
 
 
 def workers(process: subprocess.Popen[str]) -> list[int]:
@@ -70,20 +87,29 @@ def workers(process: subprocess.Popen[str]) -> list[int]:
 
 
 def strike(process: subprocess.Popen[str], blow: signal.Signals | str) -> bool:
-    """Hit the command, or one of its workers; return whether it is to be started again."""
+    """Hit the command, all of it or one of its workers; say whether it must be started again."""
     below = children(process.pid)
-    if isinstance(blow, str):
-        for worker in workers(process)[:1]:
-            os.kill(worker, signal.SIGKILL)
+    if blow == "a worker":
+        while not (found := workers(process)):
+            assert process.poll() is None
+        os.kill(found[0], signal.SIGKILL)
         return False
-    process.send_signal(blow)
-    _, said = process.communicate()
-    if blow == signal.SIGKILL:
+    if isinstance(blow, str):
+        process.send_signal(signal.SIGSTOP)  # it starts no worker in between
+        for victim in (process.pid, *children(process.pid)) if blow == "the tree" else ():
+            os.kill(victim, signal.SIGKILL)
+        process.kill()
+        process.communicate()
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130
-        assert said.startswith("jitrl: interrupted: finished episodes are kept; continue with: ")
+        process.send_signal(blow)
+        _, said = process.communicate()
+        assert process.returncode == 130, said
+        assert said.startswith(TOLD), said
         assert said.count("\n") == 1
+        command = shlex.split(said.removeprefix(TOLD))
+        assert isinstance(process.args, list)
+        assert command[1:] == process.args[3:]
     assert all_end(below)  # no worker outlives the command
     return True
 
@@ -96,28 +122,29 @@ def test_a_study_interrupted_at_ten_random_points_comes_to_what_it_would_have_be
         text = PLAN.format(url=server.url)
         (tmp_path / "plan.toml").write_text(text)
         play(parse(text), tmp_path / "whole", Here)
-        whole = size(tmp_path / "whole")
-        points = sorted(draw.randrange(1, whole * 9 // 10) for _ in range(POINTS))
-        struck, process = 0, begin(tmp_path)
-        for number, point in enumerate(points):
-            while process.poll() is None and size(tmp_path / "out") < point:
-                pass
-            assert process.returncode is None, process.communicate()
-            struck += 1
-            if strike(process, BLOWS[number % len(BLOWS)]):
-                process = begin(tmp_path)
-        _, said = process.communicate()
-        assert (process.returncode, said, struck) == (0, "", POINTS)
-    assert results(tmp_path / "out") == results(tmp_path / "whole")
+        tenth = size(tmp_path / "whole") // (POINTS + 1)
+        points = [draw.randrange(i * tenth, (i + 1) * tenth) for i in range(POINTS)]
+        process = begin(tmp_path)
+        try:
+            for number, point in enumerate(points):
+                await_size(process, tmp_path / "out", point)
+                assert process.poll() is None, process.communicate()
+                if strike(process, BLOWS[number % len(BLOWS)]):
+                    process = begin(tmp_path)
+            _, said = process.communicate()
+        finally:
+            process.kill()
+        assert (process.returncode, said) == (0, "")
+    whole = results(tmp_path / "whole")
+    assert sum(place.endswith("steps.jsonl") for place in whole) == 12
+    assert results(tmp_path / "out") == whole
 
 
 def test_a_study_that_is_played_already_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text(PLAN.replace("25", "2000").partition("[[arm]]")[0])
-    with (tmp_path / "plan.toml").open("a") as file:
-        file.write('[[arm]]\nagent = "static"\n')
+    text = PLAN.replace("25", "2000").partition("[[arm]]")[0]
+    (tmp_path / "plan.toml").write_text(text + '[[arm]]\nagent = "static"\n')
     with begin(tmp_path) as first:
-        while first.poll() is None and not size(tmp_path / "out"):
-            pass
+        await_size(first, tmp_path / "out", 1)
         with begin(tmp_path) as second:
             _, said = second.communicate()
         first.send_signal(signal.SIGTERM)
