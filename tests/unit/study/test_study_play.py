@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from language_kit import serving
+from language_kit import breaking, serving
 from study_kit import Here, results
 
 from jitrl.agents.player import Played
@@ -21,6 +21,7 @@ from jitrl.models.ledger import Total
 from jitrl.models.prices import Prices
 from jitrl.study.plan import Cell, Plan, parse
 from jitrl.study.play import Watcher, is_finished, play, spent
+from jitrl.testing import Fault
 from jitrl.worlds import World
 
 ARMS = '[[arm]]\nagent = "static"\n[[arm]]\nagent = "jitrl"\n'
@@ -122,6 +123,23 @@ def test_a_damaged_run_ends_its_cell_alone(tmp_path: Path) -> None:
     play(plan, tmp_path, Here)
     (tmp_path / "runs/corridor-4/static-0/run.json").write_text("{")
     assert list(play(plan, tmp_path, Here).failed) == [Path("runs/corridor-4/static-0")]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_damaged_account_of_calls_ends_its_cell_alone(tmp_path: Path, finished: bool) -> None:
+    with serving() as server:
+        plan = asking(server.url)
+        play(plan, tmp_path, Here)
+        damaged, *others = (cell.folder for cell in plan.cells)
+        if not finished:
+            plan = asking(server.url, episodes=4)
+        (tmp_path / damaged / "calls.jsonl").write_text("Dear\n")
+        heard = Heard()
+        outcome = play(plan, tmp_path, Here, watcher=heard)
+    assert list(outcome.failed) == [damaged]
+    assert "calls.jsonl" in outcome.failed[damaged]
+    assert heard.finished == (others if finished else [])
+    assert all(is_finished(cell, tmp_path) for cell in plan.cells[1:])
 
 
 def test_attempts_that_never_began_are_told_and_made_when_it_is_started_again(
@@ -228,6 +246,51 @@ def test_a_longer_plan_goes_on_to_what_it_would_have_been(tmp_path: Path) -> Non
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+THIRTY = [(None, 30), (30, None), (30, 31)]
+
+
+@pytest.mark.parametrize(("was", "will"), THIRTY)
+def test_as_many_episodes_in_other_words_are_not_played_again(
+    tmp_path: Path, was: int | None, will: int | None
+) -> None:
+    def plan(episodes: int | None) -> Plan:
+        said = "" if episodes is None else f"episodes = {episodes}\n"
+        return parse(f'steps = 2\n{said}[[world]]\nname = "corridor:4"\n{ARMS}')
+
+    play(plan(was), tmp_path, Here)
+    pool = Here()
+    assert play(plan(will), tmp_path, lambda: pool).failed == {}
+    assert bool(pool.begun) == (will == 31)
+    with pytest.raises(BadRun, match=f"has {will or 30} episodes, more than 2"):
+        play(plan(2), tmp_path, Here)
+
+
+def suite(attempts: int, order: str) -> Plan:
+    text = '[[world]]\nname = "locks:2"\n'
+    return parse(f'steps = 3\nattempts = {attempts}\norder = "{order}"\n{text}{ARMS}')
+
+
+def test_passes_over_a_suite_may_grow(tmp_path: Path) -> None:
+    play(suite(2, "passes"), tmp_path / "out", Here)
+    play(suite(3, "passes"), tmp_path / "out", Here)
+    play(suite(3, "passes"), tmp_path / "whole", Here)
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_attempts_that_are_numbered_by_task_cannot_grow_and_nothing_is_lost(
+    tmp_path: Path,
+) -> None:
+    plan = suite(2, "tasks")
+    play(plan, tmp_path, Here)
+    held = results(tmp_path)
+    with pytest.raises(BadRun, match="has attempts 2, not 3, in the order of tasks; name another"):
+        play(suite(3, "tasks"), tmp_path, Here)
+    assert results(tmp_path) == held
+    pool = Here()
+    assert play(plan, tmp_path, lambda: pool).failed == {}
+    assert pool.begun == []
+
+
 OTHERS = [
     ({"seeds": 1}, TWO, ARMS, r"it has 'runs/corridor-4/static-1', which this plan lacks"),
     ({"episodes": 2}, TWO, ARMS, r"has 3 episodes, more than 2"),
@@ -283,6 +346,23 @@ def test_a_budget_is_of_all_cells_together_and_a_larger_one_goes_on(tmp_path: Pa
         assert play(plan, out, Here, access=priced(tokens, tmp_path)).failed == {}
 
 
+def test_a_budget_says_what_is_missing_and_counts_what_a_cell_paid_before_it_failed(
+    tmp_path: Path,
+) -> None:
+    broken = Fault("status", status=400)
+    with breaking(4, broken) as server:  # in the first episode
+        plan, pool, heard = asking(server.url), Here(), Heard()
+        with pytest.raises(BudgetSpent) as raised:
+            access = Access(Budget(tokens=1), retries=0)
+            play(plan, tmp_path, lambda: pool, access=access, watcher=heard)
+    assert str(raised.value).endswith(
+        "of 1 tokens, and 3 of 3 runs are not finished: start again with a larger one to go on"
+    )
+    assert pool.begun == [tmp_path / plan.cells[0].folder]
+    assert heard.episodes == []
+    assert "400" in heard.ends[plan.cells[0].folder]
+
+
 def test_a_budget_of_dollars_needs_the_prices_of_all_models_beforehand(tmp_path: Path) -> None:
     plan = asking("http://127.0.0.1:9/v1")
     with pytest.raises(InvalidValue, match="needs the price of openai/scripted"):
@@ -298,10 +378,8 @@ def test_a_recorded_study_is_replayed_to_the_byte_without_a_network(tmp_path: Pa
         access = Access(replay=tmp_path / "one")
         assert play(plan, tmp_path / "two", Here, access=access).failed == {}
         assert len(server.requests) == before > 0
-    assert results(tmp_path / "one") == results(tmp_path / "two")
+    assert results(tmp_path / "one", paid=True) == results(tmp_path / "two", paid=True)
     for cell in plan.cells:
-        calls = [tmp_path / study / cell.folder / "calls.jsonl" for study in ("one", "two")]
-        assert calls[0].read_bytes() == calls[1].read_bytes()
         assert heard.spent[cell.folder].usage.calls > 0
 
 
