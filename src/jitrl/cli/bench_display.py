@@ -159,7 +159,7 @@ class _Table(_Tally):
     def begun(self, finished: Sequence[Cell]) -> None:
         """Draw it."""
         super().begun(finished)
-        self._live.update(self.table())
+        self._live.update(self.table(), refresh=True)
 
     def played(self, cell: Cell, played: Played, spent: Total) -> None:
         """Draw it anew."""
