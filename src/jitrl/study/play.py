@@ -174,13 +174,13 @@ class _Play:
             self._watcher.ended(lost, self._schedule.failed[lost.folder])
 
     def _check_budget(self) -> None:
-        """Raise BudgetSpent where all is spent and something is left to play."""
+        """Raise BudgetSpent where all is spent and something is left that can be played."""
         told = self._access.budget.told(sum(self._spent.values(), Total()))
         if not told:
             return
-        left = sum(not is_finished(cell, self._out) for cell in self._cells.values())
-        if left:
-            missing = f"{left} of {len(self._cells)} runs are not finished"
+        left = [cell for cell in self._cells.values() if not is_finished(cell, self._out)]
+        if any(cell.folder not in self._schedule.failed for cell in left):
+            missing = f"{len(left)} of {len(self._cells)} runs are not finished"
             raise BudgetSpent(f"{told}, and {missing}: start again with a larger one to go on")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,16 @@ def test_a_budget_says_what_is_missing_and_counts_what_a_cell_paid_before_it_fai
     assert pool.begun == [tmp_path / plan.cells[0].folder]
     assert heard.episodes == []
     assert "400" in heard.ends[plan.cells[0].folder]
+
+
+def test_where_nothing_is_left_but_what_failed_that_is_told_and_not_the_budget(
+    tmp_path: Path,
+) -> None:
+    with breaking(4, Fault("status", status=400)) as server:
+        plan = asking(server.url)
+        plan = replace(plan, cells=plan.cells[:1])
+        outcome = play(plan, tmp_path, Here, access=Access(Budget(tokens=1), retries=0))
+    assert "400" in outcome.failed[plan.cells[0].folder]
 
 
 def test_a_budget_of_dollars_needs_the_prices_of_all_models_beforehand(tmp_path: Path) -> None:
