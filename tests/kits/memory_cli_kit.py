@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import cli_kit
 import pytest
+import terminal_kit
 from cli_kit import Cli, Outcome
+from terminal_kit import Terminal
 
 from jitrl.memory import SqliteMemory
 from jitrl.records import Episode, State, Step
@@ -79,63 +75,6 @@ def present(path: Path | str) -> list[str]:
         return [one.id for one in memory.episodes()]
 
 
-class Terminal:
-    """A command of `jitrl memory` on a terminal of its own."""
-
-    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
-        self.process, self._screen = process, screen
-        self.seen = b""
-        self._interrupted = False
-
-    def until(self, text: str) -> None:
-        """Read on until a text is on the screen."""
-        while text.encode() not in self.seen:
-            read = self._read()
-            assert read, self.seen
-            self.seen += read
-
-    def type(self, keys: str) -> None:
-        os.write(self._screen, keys.encode())
-
-    def interrupt(self) -> None:
-        """Do what Ctrl-C does, and again where nothing follows.
-
-        Python's `input` does not hear a signal that comes just before it begins to wait.
-        """
-        self._interrupted = True
-        os.killpg(self.process.pid, signal.SIGINT)
-
-    def end(self) -> tuple[int, str]:
-        """Return (exit code, all that was on the screen)."""
-        while read := self._read():
-            self.seen += read
-        return self.process.wait(60), self.seen.decode()
-
-    def _read(self) -> bytes:
-        while self._interrupted and not select.select([self._screen], [], [], 3.0)[0]:
-            os.killpg(self.process.pid, signal.SIGINT)
-        try:
-            return os.read(self._screen, 65536)
-        except OSError:  # the other side is closed
-            return b""
-
-
-@contextmanager
-def terminal(folder: Path, *words: object) -> Iterator[Terminal]:
-    screen, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jitrl.cli", "memory", *map(str, words)],
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**os.environ, "COLUMNS": "100", "TERM": "xterm"},
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield Terminal(process, screen)
-    finally:
-        process.kill()
-        process.wait(60)
-        os.close(screen)
+def terminal(folder: Path, *words: object) -> AbstractContextManager[Terminal]:
+    """Start `jitrl memory` on a terminal of its own."""
+    return terminal_kit.terminal(folder, "memory", *words)

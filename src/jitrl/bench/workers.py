@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -70,8 +71,9 @@ def at_work(pipe: Connection) -> Iterator[None]:
 
 
 def _ordered(*_: object) -> None:
-    """End. The order may come inside of a constructor, whose destructor then complains: unheard."""
+    """End. What the order cuts short, a constructor or a call, may complain of it: unheard."""
     sys.unraisablehook = lambda told: None
+    warnings.simplefilter("ignore")
     sys.exit(1)
 
 

@@ -26,7 +26,7 @@ from jitrl.models import Usage
 from jitrl.models.budget import Estimate
 from jitrl.study.plan import Plan, read
 from jitrl.study.play import RECORDING, Outcome, is_finished, play
-from jitrl.study.price import Row, price
+from jitrl.study.price import Row, elapsed, price
 
 
 def bench(
@@ -162,13 +162,12 @@ def _tell_price(screen: Console, plan: Plan, access: Access, latency: float, wor
     if asked.usage.calls:
         told += f" In all {asked}."
     screen.print(clean(told), style="dim")
-    seconds = [row.seconds for row in rows]
-    if None not in seconds:
-        hours = sum(one or 0.0 for one in seconds) / 3600 / workers
+    seconds = elapsed(plan, rows, workers)
+    if seconds is not None:
         assumed = "a step of a world is taken to last as long as it did just now"
         if asked.usage.calls:
             assumed += f", a call of a model {latency:g} s (--latency)"
-        told = f"{workers} at once: {hours:.2f} hours; {assumed}."
+        told = f"{workers} at once: {seconds / 3600:.2f} hours; {assumed}."
         screen.print(clean(told), style="dim")
     problems = dict.fromkeys((row.world, row.problem) for row in rows if row.problem)
     for world, problem in problems:

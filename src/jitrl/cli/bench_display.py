@@ -4,52 +4,52 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
 
 from jitrl.agents.player import Played
-from jitrl.bench.usage import spent
+from jitrl.bench.folder import read
 from jitrl.cli.progress import duration
 from jitrl.cli.screen import clean, many, table
+from jitrl.errors import JitrlError
 from jitrl.models.ledger import Total
 from jitrl.study.plan import Cell, Plan
-from jitrl.study.play import Watcher, asks, runs
+from jitrl.study.play import Watcher, asks, known_spent
 from jitrl.study.price import Row
 
+_Study = tuple[Plan, Path, Sequence[Row], Callable[[], float]]
 _AROUND = 8  # lines of a screen that are no rows of the table
 
 
 class _Tally(Watcher):
     """Counts the episodes of a study.
 
-    expected  what its worlds and arms take at most, where that is known
+    expected  what its worlds and arms take at most, where that is known; empty: nobody asked
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        out: Path,
-        expected: Sequence[Row],
-        clock: Callable[[], float] = time.monotonic,
+        self, plan: Plan, out: Path, expected: Sequence[Row], clock: Callable[[], float]
     ) -> None:
         self.plan, self._out, self._clock = plan, out, clock
-        self._wanted = {(row.world, row.arm): row.episodes for row in expected}
-        uses = [row.use for row in expected]
-        self._most = None if None in uses else [use for use in uses if use is not None]
+        known = [row for row in expected if row.episodes is not None]
+        self._wanted = {(row.world, row.arm): (row.episodes or 0) // row.runs for row in known}
+        self._expected = [row.use for row in expected]
         self._scores: dict[Path, dict[int, float]] = {cell.folder: {} for cell in plan.cells}
         self._spent: dict[Path, Total] = {}
-        self._ended: set[Path] = set()
+        self._ended: dict[Path, str] = {}
         self._fresh, self._started = 0, clock()
 
     def begun(self, finished: Sequence[Cell]) -> None:
         """Count what is there already."""
-        for cell, run in runs(self.plan, self._out):
-            self._scores[cell.folder] = {one.number: one.score for one in run.episodes}
-            self._spent[cell.folder] = spent(run.path)
-        self._ended = {cell.folder for cell in finished}
+        for cell in self.plan.cells:
+            with suppress(JitrlError):  # it has not begun, or is damaged: whoever plays it says so
+                played = read(self._out / cell.folder).episodes
+                self._scores[cell.folder] = {one.number: one.score for one in played}
+            self._spent[cell.folder] = known_spent(self._out / cell.folder)
+        self._ended = {cell.folder: "" for cell in finished}
         self._started = self._clock()
 
     def played(self, cell: Cell, played: Played, spent: Total) -> None:
@@ -60,7 +60,8 @@ class _Tally(Watcher):
 
     def ended(self, cell: Cell, why: str) -> None:
         """Count a run."""
-        self._ended.add(cell.folder)
+        self._ended[cell.folder] = why
+        self._spent[cell.folder] = known_spent(self._out / cell.folder)
 
     @property
     def runs(self) -> str:
@@ -72,21 +73,27 @@ class _Tally(Watcher):
         """What was spent, and what is at most expected; "" where no model is called."""
         if not any(asks(cell.configuration) for cell in self.plan.cells):
             return ""
-        most = "at most ?"
-        if self._most is not None and not any(use.dollars is None for use in self._most):
-            most = f"at most ${sum(use.dollars or 0.0 for use in self._most):,.2f}"
         now = self._dollars(self.plan.cells)
-        return f"{now if now == 'unknown' else '$' + now} of {most} spent"
+        now = now if now == "unknown" else f"${now}"
+        if not self._expected:
+            return f"{now} spent"
+        dollars = [None if use is None else use.dollars for use in self._expected]
+        known = [one for one in dollars if one is not None]
+        most = f"${sum(known):,.2f}" if len(known) == len(dollars) else "?"
+        return f"{now} of at most {most} spent"
 
     @property
     def left(self) -> str:
         """Say how long what can be played will take, going by the episodes of this start."""
-        done = sum(len(scores) for scores in self._scores.values())
-        wanted = sum(episodes or 0 for episodes in self._wanted.values())
+        going = [cell for cell in self.plan.cells if cell.folder not in self._ended]
+        if not going:
+            return f"ETA {duration(0)}"
         if not self._fresh:
             return "ETA ?"
-        seconds = (self._clock() - self._started) / self._fresh * max(wanted - done, 0)
-        return f"ETA {duration(seconds)}"
+        wanted = [self._wanted.get((cell.world, cell.arm), 0) for cell in going]
+        done = [len(self._scores[cell.folder]) for cell in going]
+        episodes = sum(max(all - some, 0) for all, some in zip(wanted, done, strict=True))
+        return f"ETA {duration((self._clock() - self._started) / self._fresh * episodes)}"
 
     def row(self, cells: Sequence[Cell]) -> tuple[str, str, str, str]:
         """Return the runs, episodes, mean score and dollars of some cells."""
@@ -101,9 +108,14 @@ class _Tally(Watcher):
         )
 
     def _episodes(self, cells: Sequence[Cell]) -> int | None:
-        """Return how many episodes some cells have: whole rows of a world and an arm."""
-        rows = [self._wanted.get(place) for place in {(cell.world, cell.arm) for cell in cells}]
-        return None if None in rows else sum(row for row in rows if row is not None)
+        """Return how many episodes some cells have; None where nobody knows."""
+        each = []
+        for cell in cells:
+            finished = self._ended.get(cell.folder) == ""
+            known = len(self._scores[cell.folder]) if finished else None
+            each.append(self._wanted.get((cell.world, cell.arm), known))
+        known_ones = [one for one in each if one is not None]
+        return sum(known_ones) if len(known_ones) == len(each) else None
 
     def _dollars(self, cells: Sequence[Cell]) -> str:
         found = sum((self._spent.get(cell.folder, Total()) for cell in cells), Total())
@@ -115,8 +127,8 @@ class _Tally(Watcher):
 class _Lines(_Tally):
     """Prints a line for each run that ends."""
 
-    def __init__(self, screen: Console, plan: Plan, out: Path, expected: Sequence[Row]) -> None:
-        super().__init__(plan, out, expected)
+    def __init__(self, screen: Console, *study: *_Study) -> None:
+        super().__init__(*study)
         self._screen = screen
 
     def begun(self, finished: Sequence[Cell]) -> None:
@@ -138,16 +150,16 @@ class _Lines(_Tally):
 class _Table(_Tally):
     """Shows how the arms stand."""
 
-    def __init__(self, live: Live, plan: Plan, out: Path, expected: Sequence[Row]) -> None:
-        super().__init__(plan, out, expected)
-        self._live = live
+    def __init__(self, live: Live, *study: *_Study) -> None:
+        super().__init__(*study)
+        self._live, plan = live, self.plan
         few = len(plan.worlds) * len(plan.arms) + _AROUND <= live.console.height
         self._worlds = [stage.label for stage in plan.worlds] if few else []
 
     def begun(self, finished: Sequence[Cell]) -> None:
         """Draw it."""
         super().begun(finished)
-        self._live.update(self.table())
+        self._live.update(self.table(), refresh=True)
 
     def played(self, cell: Cell, played: Played, spent: Total) -> None:
         """Draw it anew."""
@@ -181,11 +193,15 @@ class _Table(_Tally):
 
 @contextmanager
 def study_display(
-    screen: Console, plan: Plan, out: Path, expected: Sequence[Row]
+    screen: Console,
+    plan: Plan,
+    out: Path,
+    expected: Sequence[Row],
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Watcher]:
     """Show a study in the folder `out` while it is played."""
     if not screen.is_terminal:
-        yield _Lines(screen, plan, out, expected)
+        yield _Lines(screen, plan, out, expected, clock)
         return
     with Live(console=screen, refresh_per_second=4) as live:
-        yield _Table(live, plan, out, expected)
+        yield _Table(live, plan, out, expected, clock)

@@ -130,6 +130,8 @@ def parse(text: str, name: str = "plan", games: Path | None = None) -> Plan:
         _known(arm, _ARM, f"{name}, arm {number}")
     stages = _stages(worlds, name)
     labels = _labels(arms, "agent", f"{name}: arms")
+    for label, arm in zip(labels, arms, strict=True):
+        _check_only(label, arm.get("only", []), [stage.label for stage in stages])
     seeds = _seeds(told.get("seeds", 1), name)
     shared = {key: value for key, value in told.items() if key in _FREE}
     cells = [
@@ -204,6 +206,14 @@ def _stages(worlds: Sequence[Mapping[str, Any]], name: str) -> tuple[Stage, ...]
     return tuple(result)
 
 
+def _check_only(arm: str, only: object, worlds: Sequence[str]) -> None:
+    if not isinstance(only, list):
+        raise BadPlan(f"{arm}: only must be a list of labels of worlds: {only!r}")
+    for label in only:
+        if label not in worlds:
+            raise BadPlan(f"{arm}: only names {label!r}, which is no world of the plan")
+
+
 def _chained(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
     """Return the cells; raises BadPlan where one begins with a cell that is not in the plan."""
     folders = [cell.folder for cell in cells]
@@ -222,7 +232,7 @@ def _chained(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
 def _labels(tables: Sequence[Mapping[str, Any]], key: str, name: str) -> tuple[str, ...]:
     for table in tables:
         if not isinstance(table.get(key), str):
-            raise BadPlan(f"{name}: each needs a {key}, which is a text: {table.get(key)!r}")
+            raise BadPlan(f"{name}: each needs {key}, which is a text: {table.get(key)!r}")
     labels = tuple(_text(table.get("label", table[key]), "label") for table in tables)
     for label in labels:
         if labels.count(label) > 1:

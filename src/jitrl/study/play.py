@@ -18,6 +18,7 @@ from jitrl.bench.files import locked, replace_file, writing
 from jitrl.bench.folder import MANIFEST, PLACES, Run, read
 from jitrl.bench.jobs import Event, Failed, Job, Pool
 from jitrl.bench.language import Access, Served, called
+from jitrl.bench.plan import plan as episodes_of
 from jitrl.bench.usage import spent
 from jitrl.errors import BadRun, BudgetSpent, JitrlError
 from jitrl.models.budget import Budget
@@ -132,7 +133,7 @@ class _Play:
     def __init__(self, plan: Plan, out: Path, access: Access, watcher: Watcher) -> None:
         self._out, self._access, self._watcher = out, access, watcher
         self._cells = {out / cell.folder: cell for cell in plan.cells}
-        self._spent = {path: spent(path) for path in self._cells}
+        self._spent = {path: known_spent(path) for path in self._cells}
         finished = [cell for cell in plan.cells if is_finished(cell, out)]
         self._schedule = Schedule(plan.cells, [cell.folder for cell in finished])
         watcher.begun(finished)
@@ -156,11 +157,10 @@ class _Play:
 
     def _hear(self, cell: Cell, path: Path, event: Event) -> None:
         """Take what happened to a cell."""
+        self._spent[path] = known_spent(path)
         if isinstance(event, Played):
-            self._spent[path] = spent(path)
             if not event.unbegun:
                 self._watcher.played(cell, event, self._spent[path])
-            self._check_budget()
         elif isinstance(event, Failed):
             self._fail(cell, event.why, event.died)
         elif unbegun := len(read(path).unbegun):
@@ -168,16 +168,21 @@ class _Play:
         else:
             self._schedule.finish(cell)
             self._watcher.ended(cell, "")
+        self._check_budget()
 
     def _fail(self, cell: Cell, why: str, died: bool = False) -> None:
         for lost in self._schedule.fail(cell, why, died):
             self._watcher.ended(lost, self._schedule.failed[lost.folder])
 
     def _check_budget(self) -> None:
-        """Raise BudgetSpent where all is spent and something is left to play."""
+        """Raise BudgetSpent where all is spent and something is left that can be played."""
         told = self._access.budget.told(sum(self._spent.values(), Total()))
-        if told and not all(is_finished(cell, self._out) for cell in self._cells.values()):
-            raise BudgetSpent(f"{told}: start again with a larger one to go on")
+        if not told:
+            return
+        left = [cell for cell in self._cells.values() if not is_finished(cell, self._out)]
+        if any(cell.folder not in self._schedule.failed for cell in left):
+            missing = f"{len(left)} of {len(self._cells)} runs are not finished"
+            raise BudgetSpent(f"{told}, and {missing}: start again with a larger one to go on")
 
 
 def job_of(cell: Cell, out: Path, access: Access) -> Job:
@@ -199,12 +204,14 @@ def is_finished(cell: Cell, out: Path) -> bool:
         return False
     try:
         run = read(out / cell.folder)
+        spent(out / cell.folder)
+        planned = episodes_of(cell.configuration, run.manifest.tasks)
     except JitrlError:
         return False  # whoever plays it says what is wrong
     held, wanted = run.configuration.as_json(), cell.configuration.as_json()
-    if any(held[name] != wanted[name] for name in wanted if name not in PLACES):
+    if any(held[name] != wanted[name] for name in wanted if name not in (*PLACES, *_LENGTHS)):
         return False
-    return not run.manifest.plan.left({played.number for played in run.episodes})
+    return not planned.left({played.number for played in run.episodes})
 
 
 def runs(plan: Plan, out: Path) -> Iterator[tuple[Cell, Run]]:
@@ -212,6 +219,14 @@ def runs(plan: Plan, out: Path) -> Iterator[tuple[Cell, Run]]:
     for cell in plan.cells:
         if (out / cell.folder / MANIFEST).exists():
             yield cell, read(out / cell.folder)
+
+
+def known_spent(path: Path) -> Total:
+    """Return what a run's calls used; nothing where the file is damaged: the run will say so."""
+    try:
+        return spent(path)
+    except JitrlError:
+        return Total()
 
 
 def asks(configuration: Configuration) -> bool:
@@ -269,16 +284,30 @@ def _check_grown(kept: Plan, plan: Plan, out: Path) -> None:
                 raise _another(out, f"{str(old.folder)!r} has {what}")
         if held.what != wanted.what:
             raise _another(out, f"{str(old.folder)!r} has other options")
-        for name in _LENGTHS:
-            was, will = getattr(held, name), getattr(wanted, name)
-            if was != will:
-                longer.add(old.folder)
-            if was is not None and will is not None and will < was:
-                raise _another(out, f"{str(old.folder)!r} has {was} {name}, more than {will}")
+        if _longer(new, out):
+            longer.add(new.folder)
     for cell in plan.cells:
         if cell.after in longer and (out / cell.folder / MANIFEST).exists():
             why = f"{str(cell.folder)!r} has begun with {str(cell.after)!r}, which must stay"
             raise _another(out, f"{why} as long as it was")
+
+
+def _longer(cell: Cell, out: Path) -> bool:
+    """Say whether a run that has begun is to have more episodes; raises BadRun where it cannot."""
+    if not (out / cell.folder / MANIFEST).exists():
+        return False
+    try:
+        held = read(out / cell.folder).manifest
+    except JitrlError:
+        return False  # whoever plays it says what is wrong
+    wanted = episodes_of(cell.configuration, held.tasks)
+    if wanted.attempts != held.plan.attempts and not wanted.by_pass:  # they are numbered by it
+        what = f"attempts {held.plan.attempts}, not {wanted.attempts}, in the order of tasks"
+        raise _another(out, f"{str(cell.folder)!r} has {what}")
+    if wanted.total < held.plan.total:
+        what = f"{held.plan.total} episodes, more than {wanted.total}"
+        raise _another(out, f"{str(cell.folder)!r} has {what}")
+    return wanted.total > held.plan.total
 
 
 def _another(out: Path, why: str) -> BadRun:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 
@@ -16,8 +18,8 @@ from jitrl.bench.runner import OpenWorld, open_world
 from jitrl.errors import JitrlError
 from jitrl.models.budget import Estimate, estimate
 from jitrl.records import Observation
-from jitrl.study.plan import Plan
-from jitrl.study.play import asks
+from jitrl.study.plan import Cell, Plan
+from jitrl.study.play import Schedule, asks
 from jitrl.worlds import Task
 
 STEPS = 5
@@ -83,6 +85,27 @@ def price(
                 row = Row(stage.label, arm, len(ours), problem=look.problem)
                 rows.append(_row(row, ours[0].configuration, look, access, latency))
     return rows
+
+
+def elapsed(plan: Plan, rows: Sequence[Row], workers: int) -> float | None:
+    """Return the seconds of a whole plan with so many runs at once; None where nobody knows.
+
+    Runs are begun in the order in which they are played, those that stand on each other in turn.
+    """
+    each: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row.seconds is None:
+            return None
+        each[row.world, row.arm] = row.seconds / row.runs
+    schedule, begun, now = Schedule(plan.cells), count(), 0.0
+    under_way: list[tuple[float, int, Cell]] = []
+    while True:
+        while len(under_way) < workers and (cell := schedule.next()) is not None:
+            heappush(under_way, (now + each[cell.world, cell.arm], next(begun), cell))
+        if not under_way:
+            return now
+        now, _, cell = heappop(under_way)
+        schedule.finish(cell)
 
 
 def _row(row: Row, what: Configuration, look: _Look, access: Access, latency: float) -> Row:

@@ -275,7 +275,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer everything else, or let something go wrong."""
         scripted = self.server.scripted
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            raise ConnectionResetError("the client went away in the middle of a request")
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Received(self.path, headers, json.loads(raw))
         fault = scripted.note(request)

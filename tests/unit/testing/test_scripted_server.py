@@ -421,6 +421,18 @@ def test_a_brain_that_fails_is_told() -> None:
     assert status == 500 and "KeyError('room')" in reply["error"]["message"]
 
 
+def test_a_client_that_goes_in_the_middle_of_a_request_is_no_news(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with serving() as server:
+        with socket.create_connection(address(server)) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: 9\r\n\r\n{")
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b""  # the server has done with it
+        assert server.requests == []
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_address_is_known_while_it_runs() -> None:
     server = serving()
     with pytest.raises(InvalidValue, match="url"):
