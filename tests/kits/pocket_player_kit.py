@@ -1,4 +1,4 @@
-"""An agent that knows the solutions: it plays tasks of the pocket web through the world alone."""
+"""An agent that knows the solutions: it plays tasks of the web through the world alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from jitrl.records import Observation
-from jitrl.worlds.pocket.world import PocketWeb
+from jitrl.worlds import Suite
 
 _TRIES = 5  # of an action that found no time: BrowserGym gives each half a second
 
 
-def act(world: PocketWeb, shown: Observation, action: str) -> Observation:
+def act(world: Suite, shown: Observation, action: str) -> Observation:
     """Take an action; on a busy machine more than once, until it is executed."""
     after = shown
     for _ in range(_TRIES):
@@ -24,7 +24,7 @@ def act(world: PocketWeb, shown: Observation, action: str) -> Observation:
 
 
 def attempt(
-    world: PocketWeb, task: str, steps: Iterable[tuple[str, ...]], values: Mapping[str, str]
+    world: Suite, task: str, steps: Iterable[tuple[str, ...]], values: Mapping[str, str]
 ) -> Observation:
     """Play a task from its beginning by the steps of a solution; return how it ended."""
     shown = world.reset(1, task)

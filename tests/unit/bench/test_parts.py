@@ -232,17 +232,23 @@ def test_a_killed_run_goes_on_at_once_and_loses_and_repeats_nothing(
 ) -> None:
     path = tmp_path / "run"
     with begin(path, "--order", order) as process:
-        await_episode(process, random.randrange(1, 6))
+        await_episode(process, number := random.randrange(1, 6))
         assert len(descendants(process.pid)) == 3
         process.kill()
+    first = read(path).episodes
     with begin(path, "--order", order, "--resume") as again:  # the orphans may still be at work
         await_episode(again, 12)
         again.kill()
+    second = read(path).episodes
     with begin(path, "--order", order, "--resume") as last:
         out, err = last.communicate()
     assert (last.returncode, err) == (0, "")
     assert "pass@any" in out
-    check_whole(read(path), path)
+    assert len(first) >= number and len(second) >= 12
+    found = read(path)
+    check_whole(found, path)
+    # none of these was played again: it would have taken other seconds
+    assert all(one in found.episodes for one in (*first, *second))
 
 
 def test_a_worker_that_is_killed_from_outside_is_named_with_the_way_on(tmp_path: Path) -> None:

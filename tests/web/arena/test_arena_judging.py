@@ -135,14 +135,18 @@ def test_a_failed_assertion_of_the_evaluator_has_its_reason(arena, play, page):
         started.validate(page, said("no list"))
 
 
-def test_a_url_that_the_page_chose_is_never_evaluated(arena, play, page, reddit):
-    attack = "/f/books/12/')+str(__import__('os').abort())+('"
+def test_a_url_that_the_page_chose_is_never_evaluated(
+    arena, play, page, reddit, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    attack = "/f/books/12/')+str(__import__('os').mkdir('evaluated'))+('"
     reddit.pages |= {attack: "<p>here</p>", "/f/books/12/": "<p>the post</p>"}
     rules = page_content(("func:reddit_get_post_url('__last_url__')", "", "the post"))
     started = play(arena(task(0, eval=rules)), "stand:0")
     page.goto(reddit.address + attack)
     assert page.url.endswith("+('")
     assert verdict(started, page) == 1
+    assert not (tmp_path / "evaluated").exists()
 
 
 def test_the_page_that_the_helper_reads_is_the_targets_own(arena, play, page, reddit):

@@ -124,8 +124,8 @@ class Page:
 
     @cached_property
     def by_bid(self) -> Mapping[str, Node]:
-        """Every element by BrowserGym's id."""
-        return {node.bid: node for node in self.nodes if node.bid}
+        """Every element by BrowserGym's id; the parts of a field, as of a date, share its id."""
+        return {node.bid: node for node in reversed(self.nodes) if node.bid}
 
     @cached_property
     def _places(self) -> Mapping[int, int]:

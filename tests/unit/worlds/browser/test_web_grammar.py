@@ -261,6 +261,14 @@ def test_unlabelled_fields_are_told_apart_by_the_text_before_them() -> None:
     assert other.call(grammar.read(f"fill({name!r}, 'bob')")) == f"fill({name!r}, 'zoe')"
 
 
+def test_a_field_in_parts_is_filled_as_a_whole() -> None:
+    """The parts of a date have its id; to Chromium its button is another of them."""
+    parts = [node("spinbutton", "Month", bid="1"), button("Show date picker", bid="1")]
+    here = at(node("Date", "Due", *parts, bid="1"))
+    assert here.read('fill("1", "2016-11-21")') == 'fill(Date("Due"), "2016-11-21")'
+    assert here.call('fill(Date("Due"), "2016-11-21")') == "fill('1', '2016-11-21')"
+
+
 def test_elements_in_frames_are_named_like_others() -> None:
     inner = node("RootWebArea", "inner", button("Pay"), bid="")
     grammar = at(button("Go"), node("Iframe", "", inner, frame="a"))
