@@ -139,39 +139,66 @@ def pigeonhole(cells: Floats) -> Ends:
     return low, high
 
 
-def satterthwaite(cells: Floats) -> Ends:
-    """The two-way analysis of variance with one t; the shape from the pigeonhole bootstrap."""
+Part = tuple[float, float]
+
+
+def parts(cells: Floats) -> list[Part]:
+    """Return the variances, with degrees of freedom, over seeds and tasks, and of single cells."""
     known = ~np.isnan(cells)
-    middle, count = float(np.nanmean(cells)), int(known.sum())
-    pull = np.where(known, cells - middle, 0.0) / count
-    sizes = [n for n in cells.shape if n > 1]
-    parts = [
-        (float((pull.sum(axis=axis) ** 2).sum()) * n / (n - 1), n - 1)
+    count = int(known.sum())
+    pull = np.where(known, cells - np.nanmean(cells), 0.0) / count
+    found: list[Part] = [
+        (float((pull.sum(axis=axis) ** 2).sum()) * n / max(n - 1, 1), max(n - 1, 1))
         for axis, n in ((1, cells.shape[0]), (0, cells.shape[1]))
-        if n > 1
     ]
-    if len(sizes) == 2:
-        rest = np.where(known, cells, 0.0)
-        for _ in range(50 if count < cells.size else 1):
-            for axis in (1, 0):
-                sums = np.where(known, rest, 0.0).sum(axis=axis, keepdims=True)
-                rest = rest - sums / np.maximum(known.sum(axis=axis, keepdims=True), 1)
-        left = count - sum(cells.shape) + 1
-        parts.append((-float((rest[known] ** 2).sum()) / count / left, left))
-    squared = max(sum(part for part, _ in parts), float((pull**2).sum()) * count / (count - 1))
-    freedom = squared**2 / sum(part**2 / f for part, f in parts) if parts[0][0] else 1.0
-    t = special.stdtrit(np.clip(freedom, min(sizes) - 1, count - 1), 0.975)
+    if 1 in cells.shape:
+        return [(v, f) if n > 1 else (0.0, 1) for (v, f), n in zip(found, cells.shape, strict=True)]
+    rest = np.where(known, cells, 0.0)
+    for _ in range(50 if count < cells.size else 1):
+        for axis in (1, 0):
+            sums = np.where(known, rest, 0.0).sum(axis=axis, keepdims=True)
+            rest = rest - sums / np.maximum(known.sum(axis=axis, keepdims=True), 1)
+    left = count - sum(cells.shape) + 1
+    return [*found, (float((rest[known] ** 2).sum()) / count / left, left)]
+
+
+def independent(cells: Floats) -> Part:
+    """Return the variance as if all cells were independent."""
+    known = cells[~np.isnan(cells)]
+    return float(known.var(ddof=1)) / len(known), len(known) - 1
+
+
+def one_t(cells: Floats) -> Ends:
+    """The two-way analysis of variance with Satterthwaite's t; the bootstrap gives the shape."""
+    found, (least, most) = parts(cells), independent(cells)
+    noise = sum(part**2 / f for part, f in found)
+    squared = max(sum(part for part, _ in found[:2]) - sum(part for part, _ in found[2:]), least)
+    few = min(n for n in cells.shape if n > 1) - 1
+    t = special.stdtrit(np.clip(squared**2 / noise if noise else few, few, most), 0.975)
+    middle = float(np.nanmean(cells))
     away = redrawn(cells) - middle
     low, high = np.quantile(away, [0.025, 0.975]).tolist()
     unit = t * math.sqrt(squared) / (1.96 * math.sqrt(float((away**2).mean())))
     return middle + unit * low, middle + unit * high
 
 
+def less_cells(cells: Floats) -> Ends:
+    """What is taken, less what seeds and tasks both hold of single cells; no less than either."""
+    seeds, tasks, *both = [(special.stdtrit(f, 0.975) ** 2 * v, f) for v, f in parts(cells)]
+    least, most = independent(cells)
+    rest = parts(cells)[2][0] * special.stdtrit(max(seeds[1], tasks[1]), 0.975) ** 2 if both else 0
+    squared = max(seeds[0], tasks[0], seeds[0] + tasks[0] - rest)
+    half = math.sqrt(max(squared, least * special.stdtrit(most, 0.975) ** 2))
+    middle = float(np.nanmean(cells))
+    return middle - half, middle + half
+
+
 WAYS: dict[str, Callable[[Floats], Ends]] = {
     "attempts": lambda scores: student(scores.ravel()),
     "seeds": lambda scores: student(np.nanmean(scores.mean(axis=2), axis=1)),
     "pigeonhole": lambda scores: pigeonhole(scores.mean(axis=2)),
-    "two-way, one t": lambda scores: satterthwaite(scores.mean(axis=2)),
+    "one t": lambda scores: one_t(scores.mean(axis=2)),
+    "less cells": lambda scores: less_cells(scores.mean(axis=2)),
     "taken": lambda scores: ends(mean([scores.mean(axis=2)])),
 }
 

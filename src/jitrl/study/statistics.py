@@ -5,12 +5,11 @@ whose attempts are its episodes. Seeds and tasks are crossed: a task is as hard 
 the tasks of one seed share a memory. So neither the attempts nor the tasks of a run are
 independent. An interval's half width is
 
-    h^2 = max(S, T, S + T - R, C),  each t^2 V: a variance V, and Student's t with its freedom
+    h^2 = max(S + T, C),  each t^2 V: a variance V, times the square of Student's t for it
 
-where V of S is that of the mean over seeds, of T over tasks, of R what both hold of single cells
-(the two-way analysis of variance), and of C as if all cells were independent. With one task it is
-Student's interval over the seeds. Sources, and how often intervals hold the truth:
-`docs/statistics.md`.
+where V of S is that of the mean over seeds, of T over tasks, and of C as if all cells were
+independent: it rules where the means agree by chance. With one task it is Student's interval over
+the seeds. Sources, and how often intervals hold the truth: `docs/statistics.md`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from jitrl.update import Floats
 
 LAST = 10
 """Episodes of a game that its final score is the mean of, or all where there are fewer."""
-_SWEEPS = 50  # of the additive fit; one is exact where no cell is missing
 _LEAST_P = 1e-15
 
 
@@ -212,38 +210,29 @@ class _Cells:
         return max(sizes) if 1 in sizes else min(sizes)
 
     def variances(self) -> Floats:
-        """Return the variances that `_half` takes, with their degrees of freedom: shape (4, 2)."""
+        """Return the variances that `_half` takes, with their degrees of freedom: shape (3, 2)."""
         pull = self.weights * (self.values - self.mean)
-        (seeds, tasks), cells = pull.shape, int((self.weights > 0).sum())
-        found = [_jackknife(pull.sum(axis=axis), self.weights.sum(axis=axis)) for axis in (1, 0)]
-        left = cells - seeds - tasks + 1
-        if min(seeds, tasks) > 1 and left > 0:
-            rest = self.weights * _additive(self.values, self.weights)
-            found.append((float((rest**2).sum()) * cells / left, left))
-        else:
-            found.append((0.0, 1))
-        return np.array([*found, _jackknife(pull.ravel(), self.weights.ravel())])
+        return np.array(
+            [
+                _jackknife(pull.sum(axis=1), self.weights.sum(axis=1)),
+                _jackknife(pull.sum(axis=0), self.weights.sum(axis=0)),
+                _jackknife(pull.ravel(), self.weights.ravel()),
+            ]
+        )
 
 
-def _jackknife(pull: Floats, weights: Floats) -> tuple[float, int]:
-    """Return the variance of a weighted mean of clusters, leaving out each in turn, and its degrees
-    of freedom; of clusters that weigh the same this is the square of the usual standard error.
+def _jackknife(pull: Floats, weights: Floats) -> tuple[float, float]:
+    """Return the variance of a weighted mean of clusters, leaving out each in turn.
+
+    Its degrees of freedom are one less than the clusters that would tell as much if they weighed
+    the same (Kish 1965): where they do, all this is the square of the usual standard error.
     """
     pull, weights = pull[weights > 0], weights[weights > 0]
     n = len(pull)
     if n == 1:
-        return 0.0, 1
-    return float(((pull / (1 - weights)) ** 2).sum()) * (n - 1) / n, n - 1
-
-
-def _additive(values: Floats, weights: Floats) -> Floats:
-    """Return what mean + seed + task leave over: fitted by turns."""
-    rest = values
-    for _ in range(_SWEEPS if np.ptp(weights) else 1):
-        for axis in (1, 0):
-            means = (weights * rest).sum(axis=axis, keepdims=True)
-            rest = rest - means / weights.sum(axis=axis, keepdims=True)
-    return rest
+        return 0.0, 1.0
+    variance = float(((pull / (1 - weights)) ** 2).sum()) * (n - 1) / n
+    return variance, max(1 / float((weights**2).sum()) - 1, 1.0)
 
 
 def _estimate(
@@ -279,12 +268,11 @@ def _together(worlds: Sequence[Floats]) -> Floats:
 def _half(variances: Floats, error: float) -> float:
     """Return half the width of the interval that misses the truth with the probability `error`.
 
-    variances  over seeds, over tasks, of what both hold, as if all cells were independent
+    variances  over seeds, over tasks, as if all cells were independent
     """
-    t = -_scipy("special").stdtrit(variances[:, 1], error / 2)
-    seeds, tasks, _, cells = t**2 * variances[:, 0]
-    rest = min(t[0], t[1]) ** 2 * variances[2, 0]
-    return math.sqrt(max(seeds, tasks, seeds + tasks - rest, cells))
+    t = _scipy("special").stdtrit(variances[:, 1], error / 2)
+    seeds, tasks, cells = t**2 * variances[:, 0]
+    return math.sqrt(max(seeds + tasks, cells))
 
 
 def _p(variances: Floats, middle: float) -> float:

@@ -37,7 +37,7 @@ def ends(found: Difference) -> list[float]:
     return [found.estimate.mean, found.estimate.low, found.estimate.high]
 
 
-def t(freedom: int) -> float:
+def t(freedom: float) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
@@ -108,32 +108,13 @@ def test_with_one_task_or_one_seed_it_is_students_interval(shape) -> None:
     assert found.p == pytest.approx(stats.ttest_1samp(one.ravel(), 0).pvalue, abs=1e-9)
 
 
-def test_seeds_and_tasks_add_in_squares_less_what_both_hold_of_single_cells() -> None:
-    rng = np.random.default_rng(2)
-    one = rng.standard_normal((4, 7)) + np.arange(4)[:, None] + np.arange(7)
-    seeds, tasks = one.mean(axis=1), one.mean(axis=0)
-    rest = one - seeds[:, None] - tasks + one.mean()
-    squared = t(3) ** 2 * seeds.var(ddof=1) / 4 + t(6) ** 2 * tasks.var(ddof=1) / 7
-    squared -= t(6) ** 2 * (rest**2).sum() / (3 * 6) / 28
-    found = mean([one])
-    assert (found.high - found.low) / 2 == pytest.approx(math.sqrt(squared))
-
-
-def test_where_seeds_and_tasks_only_add_up_nothing_is_taken_off() -> None:
-    one = np.arange(5.0)[:, None] + np.arange(6.0)
-    squared = t(4) ** 2 * np.arange(5.0).var(ddof=1) / 5 + t(5) ** 2 * np.arange(6).var(ddof=1) / 6
-    found = mean([one])
-    assert (found.high - found.low) / 2 == pytest.approx(math.sqrt(squared))
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_it_is_never_narrower_than_over_seeds_or_over_tasks_alone(axis) -> None:
-    for seed in range(50):
-        one = np.random.default_rng(seed).standard_normal((4, 6))
-        low, high = student(one.mean(axis=axis))
-        found = mean([one])
-        assert found.low <= low + 1e-9
-        assert found.high >= high - 1e-9
+def test_the_half_widths_over_seeds_and_over_tasks_add_in_squares() -> None:
+    for seed in range(20):
+        one = np.random.default_rng(seed).standard_normal((4, 7))
+        halves = [np.ptp(student(one.mean(axis=axis))) / 2 for axis in (0, 1)]
+        cells, found = np.ptp(student(one.ravel())) / 2, mean([one])
+        expected = max(math.hypot(*halves), cells)
+        assert (found.high - found.low) / 2 == pytest.approx(expected)
 
 
 def test_means_that_agree_by_chance_do_not_make_it_sure() -> None:
@@ -148,16 +129,16 @@ def test_seeds_and_tasks_of_which_nothing_was_played_change_nothing() -> None:
     assert mean([wider]) == mean([one])
 
 
-def test_a_missing_cell_is_no_single_deviation() -> None:
-    """What seeds and tasks explain is fitted without it: nothing is left over to take off."""
-    one = np.arange(5.0)[:, None] + np.arange(6.0)
+def test_where_cells_are_missing_each_seed_and_task_is_left_out_in_turn() -> None:
+    one = np.random.default_rng(4).standard_normal((5, 6))
     one[[0, 2, 4], [1, 1, 5]] = np.nan
-    known = ~np.isnan(one)
-    pull = np.where(known, one - np.nanmean(one), 0) / known.sum()
     squared = 0.0
-    for axis, n in ((1, 5), (0, 6)):
-        left_out = pull.sum(axis=axis) / (1 - known.sum(axis=axis) / known.sum())
-        squared += t(n - 1) ** 2 * (n - 1) / n * (left_out**2).sum()
+    for table in (one, one.T):
+        left_out = [np.nanmean(np.delete(table, place, axis=0)) for place in range(len(table))]
+        moved = np.array(left_out) - np.nanmean(one)
+        shares = (~np.isnan(table)).sum(axis=1) / (~np.isnan(table)).sum()
+        freedom = 1 / (shares**2).sum() - 1
+        squared += t(freedom) ** 2 * (moved**2).sum() * (len(table) - 1) / len(table)
     found = mean([one])
     assert (found.high - found.low) / 2 == pytest.approx(math.sqrt(squared))
 
