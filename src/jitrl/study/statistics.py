@@ -8,8 +8,9 @@ independent. An interval's half width is
     h^2 = max(S + T, C),  each t^2 V: a variance V, times the square of Student's t for it
 
 where V of S is that of the mean over seeds, of T over tasks, and of C as if all cells were
-independent: it rules where the means agree by chance. With one task it is Student's interval over
-the seeds. Sources, and how often intervals hold the truth: `docs/statistics.md`.
+independent, which rules where the means happen to vary less than that. With one task it is
+Student's interval over the seeds. Sources, and how often intervals hold the truth:
+`docs/statistics.md`.
 """
 
 from __future__ import annotations
