@@ -3,16 +3,19 @@
 Pure. A study's cell (world, arm) is an array of shape (seeds, tasks, attempts); a game is one task,
 whose attempts are its episodes. Seeds and tasks are crossed: a task is as hard for every seed, and
 the tasks of one seed share a memory. So neither the attempts nor the tasks of a run are
-independent, and intervals are made by drawing seeds and tasks anew, each on its own (the pigeonhole
-bootstrap: Owen 2007, Annals of Applied Statistics 1(2)); quantiles are widened so that few clusters
-give as wide an interval as Student's t would (Hesterberg 2015, The American Statistician 69(4),
-section 4.2). Where there are fewer than ten clusters it is Student's t over the bootstrap's
-standard error. Draws are fixed: the same data give the same interval. How often they hold the
-truth: `docs/statistics.md`.
+independent. An interval's half width is
+
+    h^2 = max(S + T, C),  each t^2 V: a variance V, times the square of Student's t for it
+
+where V of S is that of the mean over seeds, of T over tasks, and of C as if all cells were
+independent, which rules where the means happen to vary less than that. With one task it is
+Student's interval over the seeds. Sources, and how often intervals hold the truth:
+`docs/statistics.md`.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,9 +29,7 @@ from jitrl.update import Floats
 
 LAST = 10
 """Episodes of a game that its final score is the mean of, or all where there are fewer."""
-FEW = 10
-"""Clusters from which on the bootstrap is used; with fewer, Student's t."""
-_RESAMPLES = 4000
+_LEAST_P = 1e-15
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Difference:
     """A paired difference.
 
     estimate   of the mean difference, with its 95 % interval
-    p          of the hypothesis that there is none: Student's t over the bootstrap's standard
-               error; nan where there is no interval
+    p          of the hypothesis that there is none: at 1 - p the interval ends at zero; nan where
+               there is no interval
     adjusted   the same after Holm's correction for all differences of one table
     identical  every pair is equal to the last bit
     """
@@ -80,7 +81,7 @@ def mean(cells: Sequence[Floats], within: tuple[float, float] | None = None) -> 
             they are: nothing is said of others. nan for a cell that was not played
     within  (lowest, highest) value, where that is known
     """
-    return _estimate(cells, within)[0]
+    return _estimate([_Cells.of(one) for one in cells], within)[0]
 
 
 def difference(
@@ -93,12 +94,7 @@ def difference(
     """
     gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
     known = np.concatenate([gap[~np.isnan(gap)] for gap in gaps])
-    estimate, error, freedom = _estimate(gaps, within)
-    p = math.nan
-    if error > 0:
-        p = 2 * _t_below(-abs(estimate.mean) / error, freedom)
-    elif freedom:  # all clusters agree: the sign test
-        p = 2.0**-freedom if estimate.mean else 1.0
+    estimate, p = _estimate([_Cells.of(gap) for gap in gaps], within)
     return Difference(estimate, p, p, identical=len(known) > 0 and not known.any())
 
 
@@ -127,15 +123,18 @@ class Turned:
     equal: int
     untold: int
 
-    @property
-    def help(self) -> Estimate:
-        """Share of those that can be told that memory turned right, with Wilson's interval."""
-        return wilson(self.right, self.right + self.wrong + self.equal)
 
-    @property
-    def harm(self) -> Estimate:
-        """Share of those that can be told that memory turned wrong, with Wilson's interval."""
-        return wilson(self.wrong, self.right + self.wrong + self.equal)
+def helped(runs: Sequence[Turned]) -> Estimate:
+    """Return the share of decisions that memory turned right, of those that can be told.
+
+    runs  one for each run: its decisions hang together, so that the interval is over the runs
+    """
+    return _share(runs, [one.right for one in runs])
+
+
+def harmed(runs: Sequence[Turned]) -> Estimate:
+    """Return the share of decisions that memory turned wrong, likewise."""
+    return _share(runs, [one.wrong for one in runs])
 
 
 def turned(taken: Floats, without: Floats) -> Turned:
@@ -176,56 +175,116 @@ def _mean(scores: Floats) -> Floats:
         return np.asarray(np.where(known, scores, 0.0).sum(axis=-1) / known.sum(axis=-1))
 
 
-def _estimate(
-    cells: Sequence[Floats], within: tuple[float, float] | None
-) -> tuple[Estimate, float, int]:
-    """Return the mean over worlds of the means over cells: with its interval, its standard error,
-    and how many degrees of freedom that has.
+def _share(runs: Sequence[Turned], counts: Sequence[int]) -> Estimate:
+    """Return the counts of all runs over their decisions that can be told."""
+    told = np.array([[one.right + one.wrong + one.equal] for one in runs], dtype=float)
+    shares = np.array(counts, dtype=float).reshape(-1, 1) / np.where(told > 0, told, np.nan)
+    return _estimate([_Cells.of(shares, told)], (0.0, 1.0))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """One world's cells, of the seeds and tasks that were played.
+
+    values, weights  shape (seeds, tasks); weights sum to 1, and are 0 where a cell is missing
     """
-    played = [_played(one) for one in cells]
-    played = [one for one in played if one.size]
-    if not played:
-        return Estimate(math.nan, math.nan, math.nan, 0), math.nan, 0
-    middle = float(np.mean([np.nanmean(one) for one in played]))
-    n = min(max(one.shape) if min(one.shape) == 1 else min(one.shape) for one in played)
+
+    values: Floats
+    weights: Floats
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats | None = None) -> _Cells:
+        """Return cells, nan where missing, that weigh the same unless weights are given."""
+        known = ~np.isnan(values)
+        weights = np.where(known, 1.0 if weights is None else weights, 0.0)
+        place = np.ix_(known.any(axis=1), known.any(axis=0))
+        return cls(np.nan_to_num(values)[place], weights[place] / max(weights.sum(), 1e-300))
+
+    @property
+    def mean(self) -> float:
+        return float((self.weights * self.values).sum())
+
+    @property
+    def n(self) -> int:
+        """Seeds or tasks, whichever are fewer; where there is one of them, the others."""
+        sizes: tuple[int, ...] = self.values.shape
+        return max(sizes) if 1 in sizes else min(sizes)
+
+    def variances(self) -> Floats:
+        """Return the variances that `_half` takes, with their degrees of freedom: shape (3, 2)."""
+        pull = self.weights * (self.values - self.mean)
+        return np.array(
+            [
+                _jackknife(pull.sum(axis=1), self.weights.sum(axis=1)),
+                _jackknife(pull.sum(axis=0), self.weights.sum(axis=0)),
+                _jackknife(pull.ravel(), self.weights.ravel()),
+            ]
+        )
+
+
+def _jackknife(pull: Floats, weights: Floats) -> tuple[float, float]:
+    """Return the variance of a weighted mean of clusters, leaving out each in turn.
+
+    Its degrees of freedom are one less than the clusters that would tell as much if they weighed
+    the same (Kish 1965): where they do, all this is the square of the usual standard error.
+    """
+    pull, weights = pull[weights > 0], weights[weights > 0]
+    n = len(pull)
     if n == 1:
-        return Estimate(middle, math.nan, math.nan, 1), math.nan, 0
-    draws = np.mean([_drawn(one, place) for place, one in enumerate(played)], axis=0)
-    inflated = math.sqrt(n / (n - 1))
-    error = float(np.std(draws)) * inflated
-    if error < 1e-12 * max(1.0, abs(middle)):
-        return Estimate(middle, *_agreed(middle, n, within), n), 0.0, n - 1
-    wide = _t_above(n - 1)
-    if n < FEW:
-        low, high = middle - wide * error, middle + wide * error
-    else:
-        tail = _normal_below(-wide * inflated)
-        low, high = np.quantile(draws, [tail, 1 - tail]).tolist()
+        return 0.0, 1.0
+    variance = float(((pull / (1 - weights)) ** 2).sum()) * (n - 1) / n
+    return variance, max(1 / float((weights**2).sum()) - 1, 1.0)
+
+
+def _estimate(
+    worlds: Sequence[_Cells], within: tuple[float, float] | None
+) -> tuple[Estimate, float]:
+    """Return the mean over worlds with its interval, and the p value of its being 0."""
+    worlds = [one for one in worlds if one.values.size]
+    if not worlds:
+        return Estimate(math.nan, math.nan, math.nan, 0), math.nan
+    middle = float(np.mean([one.mean for one in worlds]))
+    n = min(one.n for one in worlds)
+    if n == 1:
+        return Estimate(middle, math.nan, math.nan, 1), math.nan
+    variances = _together([one.variances() for one in worlds])
+    half = _half(variances, 1 - CONFIDENCE)
+    if half < 1e-12 * max(1.0, abs(middle)):  # all clusters agree: the sign test
+        return Estimate(middle, *_agreed(middle, n, within), n), 2.0 ** (1 - n) if middle else 1.0
+    low, high = middle - half, middle + half
     if within is not None:
         low, high = max(low, within[0]), min(high, within[1])
-    return Estimate(middle, float(low), float(high), n), error, n - 1
+    return Estimate(middle, low, high, n), _p(variances, middle)
 
 
-def _played(cells: Floats) -> Floats:
-    """Return the rows and columns of which anything was played."""
-    known = ~np.isnan(cells)
-    return np.asarray(cells[known.any(axis=1)][:, known.any(axis=0)])
+def _together(worlds: Sequence[Floats]) -> Floats:
+    """Return the variances of the mean over worlds, with Satterthwaite's degrees of freedom."""
+    variance, freedom = np.moveaxis(np.array(worlds), 2, 0)
+    total = variance.sum(axis=0)
+    share = variance / np.where(total > 0, total, 1.0)
+    noise = np.where(total > 0, (share**2 / freedom).sum(axis=0), 1.0)
+    return np.stack([total / len(worlds) ** 2, 1 / noise], axis=1)
 
 
-def _drawn(cells: Floats, place: int) -> Floats:
-    """Return means of one world's cells, with seeds and tasks drawn anew, each on its own."""
-    rng = np.random.default_rng([0, place])
-    weights = [
-        rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-        if n > 1
-        else np.ones((_RESAMPLES, 1))
-        for n in cells.shape
-    ]
-    known = (~np.isnan(cells)).astype(float)
-    sums = np.einsum("bs,st,bt->b", weights[0], np.nan_to_num(cells), weights[1], optimize=True)
-    counts = np.einsum("bs,st,bt->b", weights[0], known, weights[1], optimize=True)
-    usual = float(np.nanmean(cells))
-    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), usual))
+def _half(variances: Floats, error: float) -> float:
+    """Return half the width of the interval that misses the truth with the probability `error`.
+
+    variances  over seeds, over tasks, as if all cells were independent
+    """
+    t = _scipy("special").stdtrit(variances[:, 1], error / 2)
+    seeds, tasks, cells = t**2 * variances[:, 0]
+    return math.sqrt(max(seeds + tasks, cells))
+
+
+def _p(variances: Floats, middle: float) -> float:
+    """Return the error at which the interval around `middle` ends at 0, at least 1e-15."""
+
+    def beyond(error: float) -> float:
+        return _half(variances, error) - abs(middle)
+
+    if beyond(_LEAST_P) <= 0:
+        return _LEAST_P
+    return float(_scipy("optimize").brentq(beyond, _LEAST_P, 1.0))
 
 
 def _agreed(middle: float, n: int, within: tuple[float, float] | None) -> tuple[float, float]:
@@ -239,23 +298,8 @@ def _agreed(middle: float, n: int, within: tuple[float, float] | None) -> tuple[
     return low, high
 
 
-def _t_above(freedom: int) -> float:
-    """Return Student's t at the upper end of the interval."""
-    return float(_special().stdtrit(freedom, (1 + CONFIDENCE) / 2))
-
-
-def _t_below(t: float, freedom: int) -> float:
-    """Return the probability that Student's t is below `t`."""
-    return float(_special().stdtr(freedom, t))
-
-
-def _normal_below(z: float) -> float:
-    return float(_special().ndtr(z))
-
-
-def _special() -> Any:
+def _scipy(part: str) -> Any:
     try:
-        from scipy import special
+        return importlib.import_module(f"scipy.{part}")
     except ImportError as error:
         raise MissingExtra("intervals need scipy: pip install 'jitrl[report]'") from error
-    return special

@@ -131,14 +131,15 @@ def memory(study: Study) -> Table:
         for entry in entries:
             steps = max(sum(played.steps for played in entry.played), 1)
             changed = sum(played.changed for played in entry.played)
-            found = _sum([seen.turned(run) for run in entry.runs.values()])
+            turned = [seen.turned(run) for run in entry.runs.values()]
+            found = _sum(turned)
             rows.append(
                 (
                     *(entry.world, entry.arm),
                     f"{sum(played.kl for played in entry.played) / steps:.3f}",
                     f"{changed / steps:.1%}",
                     *(str(n) for n in (found.right, found.wrong, found.equal, found.untold)),
-                    estimated(found.help),
+                    estimated(statistics.helped(turned)),
                 )
             )
     return Table(columns, rows)
