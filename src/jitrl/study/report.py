@@ -25,10 +25,10 @@ FILES = ("curves.png", "report.html", "report.md", "differences.csv", "attempts.
 NOTE = (
     "Average: of all attempts, over seeds and tasks. Final: the last attempt at a task; of a game "
     "the mean of its last ten episodes. Area: the average as a share of the highest score. In "
-    "brackets: 95 % intervals by a bootstrap that draws seeds and tasks anew, Student's t where "
-    "there are fewer than ten of either. Differences are paired by seed and task; p is corrected "
-    "for all rows of the table (Holm), and no winner is named where the interval holds zero. What "
-    "each figure means, and how often the intervals hold the truth: docs/statistics.md."
+    "brackets: 95 % intervals by Student's t over seeds and over tasks, whose half widths add in "
+    "squares. Differences are paired by seed and task; p is corrected for all rows of the table "
+    "(Holm), and no winner is named where the interval holds zero. What each figure means, and how "
+    "often the intervals hold the truth: docs/statistics.md."
 )
 
 
