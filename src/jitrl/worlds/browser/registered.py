@@ -43,7 +43,8 @@ def make(which: str, **options: Any) -> BrowserWorld:
     options  those of `jitrl.worlds.browser.world.Options`
 
     Raises MissingExtra where the package of a task is not installed, InvalidValue for a name or an
-    option that cannot be or a package that asks a language model by itself, WorldError without a Chromium. An unknown task shows at the first reset.
+    option that cannot be or a package that asks a language model by itself, WorldError without a
+    Chromium. An unknown task shows at the first reset.
     """
     _, browsers = chosen(options)
     return BrowserWorld("browsergym", which, benchmark(which), __name__, {}, browsers)
