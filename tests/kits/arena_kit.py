@@ -34,6 +34,10 @@ class Stand:
     cookies   path -> the cookie that an answer to a post there sets
     asked     (method, path with query, body) of every request, in order
     sessions  what the cookies of users hold; clear it, and every login has expired
+    single    a login puts an end to those before it
+    gate      where all of so many first requests for the page of users wait for each other
+    sent      set when somebody has sent the form
+    answers   while it is not set, the form has no answer
     """
 
     def __init__(self, label: str, cookie: str = "") -> None:
@@ -47,6 +51,10 @@ class Stand:
         self.asked: list[tuple[str, str, str]] = []
         self.sessions: set[str] = set()
         self.logged_in = 0
+        self.single = False
+        self.gate: threading.Barrier | None = None
+        self.sent, self.answers = threading.Event(), threading.Event()
+        self.answers.set()
         stand = self
 
         class Handler(_Handler):
@@ -59,6 +67,10 @@ class Stand:
         self.address = f"http://{self.host}{self.base}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
+
+    def gather(self, parties: int) -> None:
+        """Let nobody see whether he is logged in before so many want to know."""
+        self.gate = threading.Barrier(parties, lambda: setattr(self, "gate", None))
 
     def close(self) -> None:
         self._server.shutdown()
@@ -119,10 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _log_in(self, fields: dict[str, str]) -> None:
         account = self.site.account
+        self.site.sent.set()
+        assert self.site.answers.wait(60)
         if (fields["username"], fields["password"]) != (account.username, account.password):
             self._send("<p>Wrong name or password</p>" + self._form())
             return
         token = secrets.token_hex(8)
+        if self.site.single:
+            self.site.sessions.clear()
         self.site.sessions.add(token)
         self.site.logged_in += 1
         self._redirect(self.site.base + "/", f"{self.site.cookie}={token}; Path=/")
@@ -130,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _show_inside(self) -> None:
         login = self.site.login
         assert login is not None
+        if (gate := self.site.gate) is not None:
+            gate.wait(60)
         cookies = SimpleCookie(self.headers.get("Cookie", ""))
         held = cookies[self.site.cookie].value if self.site.cookie in cookies else ""
         if held in self.site.sessions:

@@ -26,6 +26,7 @@ PAGES = {
         <button onclick="while (true) {{}}">Hang</button>
         <button onclick="alert('Look out: &quot;x&quot;')">Alert</button>
         <button onclick="document.title = confirm('Sure?') ? 'yes' : 'no'">Confirm</button>
+        <button onclick="document.title = prompt('Who?', 'Ann') ?? 'nobody'">Prompt</button>
         <button onclick="fetch('/never')">Nothing</button>
         <button onclick="document.getElementById('out').textContent = 'Changed'">Change</button>
         <button onclick="window.open('/tab')">Open</button>
@@ -83,6 +84,11 @@ PAGES = {
         """<div id=all></div><script>
         all.innerHTML = Array.from({{length: 3000}}, (_, i) => `<button>b${{i}}</button>`).join("")
         </script>""",
+    ),
+    "/unsaved": (
+        "Unsaved",
+        """<button onclick="document.title = 'edited'">Edit</button> <a href="/shop">Shop</a>
+        <script>addEventListener("beforeunload", event => event.preventDefault())</script>""",
     ),
     "/upload": ("Upload", "<input type=file aria-label=File>"),
     "/mugs": (

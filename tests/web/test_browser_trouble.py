@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -74,6 +75,29 @@ def test_a_dialog_is_dismissed_and_recorded(world: BrowserWorld, name: str) -> N
     assert f"a dialog was dismissed: {name.lower()}" in after.reason
     assert not after.terminated and after.actions
     assert after.reason in after.text
+
+
+def test_a_prompt_is_dismissed_and_nothing_is_typed(world: BrowserWorld) -> None:
+    world.reset(1)
+    after = world.step('click(button("Prompt"))')
+    assert "a dialog was dismissed: prompt 'Who?'" in after.reason
+    assert "Title: nobody" in after.text
+    assert not after.terminated and after.actions
+
+
+@pytest.mark.parametrize("way", ['click(link("Shop"))', "goto('{site}/shop')", "tab_close()"])
+def test_a_page_that_asks_whether_to_leave_it_can_be_left(
+    server: ThreadingHTTPServer, way: str
+) -> None:
+    with closing(open_world(server, "/unsaved")) as world:
+        world.reset(1)
+        edited = world.step('click(button("Edit"))')
+        assert (edited.reason, "Title: edited" in edited.text) == ("", True)
+        after = world.step(way.format(site=address(server)))
+        assert after.state["url"] != "site/unsaved"
+        if way != "tab_close()":  # which asks nobody
+            assert after.reason == "a dialog was accepted: beforeunload ''"
+            assert after.state["url"] == "site/shop"
 
 
 @pytest.mark.parametrize("how", ['click(link("In a new tab"))', 'click(button("Open"))'])

@@ -12,6 +12,8 @@ from jitrl.errors import InvalidValue, MissingExtra
 from jitrl.worlds import make
 
 _PACKAGE = '''
+import os
+
 from browsergym.core.registration import register_task
 from browsergym.core.task import AbstractBrowserTask
 
@@ -43,7 +45,17 @@ class Press(AbstractBrowserTask):
         pass
 
 
+class Keys(Press):
+    """Tell which keys to language models a task finds."""
+
+    def setup(self, page):
+        super().setup(page)
+        names = sorted(name for name in os.environ if name.upper().endswith("_KEY"))
+        return f"Keys: {', '.join(names)}.", {}
+
+
 register_task("doors.press", Press, task_kwargs={"doors": 3})
+register_task("doors.keys", Keys)
 '''
 
 
@@ -78,7 +90,7 @@ def test_a_registered_task_is_played_with_its_arguments_and_its_own_verdict() ->
 @pytest.mark.usefixtures("doors")
 def test_a_task_that_is_not_registered_is_told_with_those_that_are() -> None:
     with closing(make("browsergym:doors.pres")) as world:
-        assert "BrowserGym task must be one of: doors.press" in world.reset(1).reason
+        assert "BrowserGym task must be one of: doors.keys, doors.press" in world.reset(1).reason
 
 
 def test_what_has_a_world_of_its_own_is_named_and_so_is_what_is_not_installed() -> None:
@@ -87,6 +99,7 @@ def test_what_has_a_world_of_its_own_is_named_and_so_is_what_is_not_installed() 
         ("openended", "web:ADDRESS"),
         ("webarena.3", "webarena:NUMBER"),
         ("webarenalite.3", "webarena-lite:NUMBER"),
+        ("webarena_verified.257.470.2", "webarena-verified:NUMBER"),
     ):
         with pytest.raises(InvalidValue, match=ours):
             make(f"browsergym:{name}")
@@ -94,3 +107,18 @@ def test_what_has_a_world_of_its_own_is_named_and_so_is_what_is_not_installed() 
         make("browsergym:nothing.3")
     with pytest.raises(InvalidValue, match="name"):
         make("browsergym:../x")
+
+
+@pytest.mark.parametrize("name", ["visualwebarena.0", "safearena.1", "timewarp.2,doors.press"])
+def test_tasks_that_ask_a_language_model_nobody_has_named_are_refused(name: str) -> None:
+    with pytest.raises(InvalidValue, match="asks a language model for verdicts") as error:
+        make(f"browsergym:{name}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("doors")
+def test_no_task_finds_the_key_to_a_language_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "JITRL_API_KEY", "DOOR_KEY"):
+        monkeypatch.setenv(name, "secret")
+    with closing(make("browsergym:doors.keys")) as world:
+        assert world.reset(1).state["task"] == "Keys: DOOR_KEY."

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import stat
+import subprocess
+import sys
+from contextlib import ExitStack
 
 import pytest
 from arena_kit import Stand, stands, task
+from process_kit import Process, all_end, children
 
 from jitrl.errors import WorldError
 from jitrl.worlds.browser.arena.logins import LOGINS, Logins, inside, log_in
@@ -64,12 +69,74 @@ def test_a_login_is_made_once_and_kept_for_its_owner_only(chromium, tmp_path):
         assert [sites[label].logged_in for label in ("reddit", "gitlab")] == [1, 1]
         for context in (first, second):
             context.close()
-    path = kept.path(["reddit", "gitlab"])
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert list(path.parent.iterdir()) == [path]
-    for account in ACCOUNTS.values():
-        assert account.password not in path.read_text()
+    folder = kept.path(["reddit", "gitlab"]).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        for account in ACCOUNTS.values():
+            assert account.password not in path.read_text()
+    assert len(list(folder.glob("*.json"))) == 3  # of each site, and of both
+    assert not list(folder.glob(".*"))
+
+
+_WORKER = """
+import json, sys
+from pathlib import Path
+from playwright.sync_api import sync_playwright
+from jitrl.worlds.browser.arena.logins import Logins
+from jitrl.worlds.browser.arena.sites import ACCOUNTS
+from jitrl.worlds.browser.chromium import find
+
+folder, addresses, sites = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3].split(",")
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=find(), args=["--no-sandbox"])
+    kept = Logins(folder, addresses, ACCOUNTS)
+    context = browser.new_context()
+    kept.ensure(context, sites)
+    print("in", *kept.ensure(context, sites), flush=True)
+    sys.stdin.readline()
+    print("in", *kept.ensure(context, sites), flush=True)
+    browser.close()
+"""
+
+
+def worker(folder, sites, *labels):
+    """A process that logs in, says so, and once told looks whether it still is logged in."""
+    addresses = json.dumps({label: site.address for label, site in sites.items()})
+    command = [sys.executable, "-c", _WORKER, str(folder), addresses, ",".join(labels)]
+    return Process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_processes_that_begin_together_one_logs_in_for_all(tmp_path):
+    with stands("reddit", "gitlab") as sites, ExitStack() as stack:
+        sites["reddit"].single = sites["gitlab"].single = True
+        sites["reddit"].gather(3)
+        workers = [
+            stack.enter_context(worker(tmp_path, sites, *labels))
+            for labels in (("reddit",), ("gitlab", "reddit"), ("reddit",))
+        ]
+        assert [process.stdout.readline() for process in workers] == ["in\n"] * 3
+        for process in workers:
+            assert process.communicate("go on\n") == ("in\n", None)
+        assert [site.logged_in for site in sites.values()] == [1, 1]
+
+
+def test_a_process_that_is_killed_while_it_logs_in_does_not_keep_others_out(tmp_path):
+    with stands("reddit") as sites:
+        site = sites["reddit"]
+        site.answers.clear()
+        with worker(tmp_path, sites, "reddit") as first:
+            assert site.sent.wait(60)
+            site.sent.clear()
+            site.gather(2)
+            with worker(tmp_path, sites, "reddit") as second:
+                site.gate.wait(60)  # the second knows that it has to log in, or to wait
+                browsers = children(first.pid)
+                first.kill()
+                assert site.sent.wait(60)
+                site.answers.set()
+                assert second.communicate("go on\n") == ("in\nin\n", None)
+            assert all_end(browsers)
 
 
 def test_a_login_that_has_expired_is_made_again_once(chromium, arena, reddit, tmp_path):

@@ -1,4 +1,4 @@
-"""Addresses without what tells one thing from another of its kind: ids, hashes, dates.
+"""Addresses without what tells one thing from another of its kind: ids, hashes, dates, titles.
 
 http://127.0.0.1:7770/orders/000017/?page=2   ->   shopping/orders/<id>/?page
 """
@@ -17,13 +17,29 @@ __all__ = ["normalised", "on_site", "outside"]
 _PORTS = {"http": "80", "https": "443"}
 
 _LONGEST = 300  # characters
+_POST = 4  # where the title of a forum's post stands in /f/FORUM/ID/TITLE
 
-_UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
-_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-.]\d{1,2}[-.]\d{4}")
-_HASH = re.compile(r"(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}", re.IGNORECASE)
+_UUID = re.compile(
+    r"(?<![0-9a-f])[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])", re.IGNORECASE
+)
+_TIME = r"(?:[T ]\d{2}[:.]?\d{2}(?:[:.]?\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)"
+_DATE = re.compile(
+    rf"(?<!\d)(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}{_TIME}?|\d{{1,2}}[-.]\d{{1,2}}[-.]\d{{4}}"
+    rf"|(?:19|20)\d{{6}}{_TIME}|(?:19|20)\d\d-(?:0[1-9]|1[0-2]))(?!\d)"
+)
+# Digits alone are a number, unless they are as many as those of SHA-1 or SHA-256. Letters alone
+# are a hash from eight on, in one case: only one English word is so long ("fabaceae").
+_HASHES = (
+    r"(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}|[0-9a-f]{40}|[0-9a-f]{64}"
+    r"|(?-i:[a-f]{8,64}|[A-F]{8,64})"
+)
+_HASH = re.compile(_HASHES, re.IGNORECASE)
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}\.?")
-_NUMBER = re.compile(r"\d+")
-_ENDS_IN_NUMBER = re.compile(r"(?<=[-_~.=])\d+(?=$|\.[a-z]{2,5}$)")
+_LAST = r"(?=$|\.[a-z]{2,5}$)"  # the end, but for a file's ending
+_ENDS_IN_NUMBER = re.compile(rf"(?:^|(?<=[-_~.=]))\d+{_LAST}")
+_ENDS_IN_HASH = re.compile(rf"(?:^|(?<=[-_~.=]))(?:{_HASHES}){_LAST}", re.IGNORECASE)
+_TITLED = re.compile(rf"^(?:\d+|<id>|(<date>))-(?=[^\W\d]).*?{_LAST}")  # 12-foo-bar
+_TITLE = re.compile(r"[^-]+(?:-+[^-]+){2,}")  # three words or more
 
 
 def normalised(url: str, sites: Mapping[str, str]) -> str:
@@ -133,16 +149,30 @@ def _mapped(four: IPv4Address) -> str:
 
 
 def _path(path: str) -> str:
-    return "/".join(_segment(unquote(segment)) for segment in path.split("/"))
+    parts = [_segment(unquote(segment)) for segment in path.split("/")]
+    told = ["<title>" if _is_title(parts, i) else part for i, part in enumerate(parts)]
+    return "/".join(told)
+
+
+def _is_title(parts: list[str], i: int) -> bool:
+    """Say whether a part of a path is the title of the thing that the part before it names.
+
+    Below a post of a forum (/f/FORUM/ID) that is any word, but for the "-" where there is none;
+    elsewhere three words or more, since a page of a thing is called so as well ("edit").
+    """
+    if not parts[i] or parts[i] == "-" or parts[i - 1] not in ("<id>", "<date>"):
+        return False
+    return (i == _POST and parts[1] == "f") or bool(_TITLE.fullmatch(parts[i]))
 
 
 def _segment(segment: str) -> str:
     segment = segment.partition(";")[0]  # of ";jsessionid=..." nothing is kept
-    if _UUID.fullmatch(segment) or _NUMBER.fullmatch(segment):
-        return "<id>"
     if _DATE.fullmatch(segment):
         return "<date>"
+    if _UUID.fullmatch(segment):
+        return "<id>"
     if _HASH.fullmatch(segment):
         return "<hash>"
     segment = _DATE.sub("<date>", _UUID.sub("<id>", segment))
-    return _ENDS_IN_NUMBER.sub("<id>", segment)
+    segment = _TITLED.sub(lambda found: found[1] or "<id>", segment)
+    return _ENDS_IN_NUMBER.sub("<id>", _ENDS_IN_HASH.sub("<hash>", segment))

@@ -145,8 +145,10 @@ class Host:
         page.on("crash", lambda _: self._crashed("the page crashed"))
 
     def _dialog(self, dialog: Any) -> None:
-        self._notes.append(f"a dialog was dismissed: {dialog.type} {dialog.message[:_TITLE]!r}")
-        dialog.dismiss()
+        leaving = dialog.type == "beforeunload"  # dismissed, it would hold the agent on its page
+        done = "accepted" if leaving else "dismissed"
+        self._notes.append(f"a dialog was {done}: {dialog.type} {dialog.message[:_TITLE]!r}")
+        dialog.accept() if leaving else dialog.dismiss()
 
     def _download(self, download: Any) -> None:
         name = download.suggested_filename[:_TITLE]

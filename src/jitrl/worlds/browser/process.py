@@ -28,6 +28,11 @@ _LINES = 3  # of what a process said last, in an error
 _STARTING = 120.0  # seconds for imports
 
 
+def _is_key(variable: str) -> bool:
+    """Say whether an environment variable holds the key to a server of language models."""
+    return variable.upper().endswith("_API_KEY")
+
+
 class BrowserGone(WorldError):
     """The browser, or its process, does not answer or has ended; it is closed."""
 
@@ -37,7 +42,9 @@ class BrowserSlow(BrowserGone):
 
 
 class BrowserProcess:
-    """A `jitrl.worlds.browser.host`, started at once. Not for two threads at once.
+    """A `jitrl.worlds.browser.host`, started at once, without the keys to language models.
+
+    Not for two threads at once.
 
     grader  answers where an evaluator asks a language model; None: where it would, there is no
             verdict
@@ -57,7 +64,8 @@ class BrowserProcess:
             stdout=subprocess.PIPE,
             stderr=self._said,
             start_new_session=True,  # Ctrl-C is for us: we close it
-            env=environment(),
+            # No evaluator there asks a model by itself: it has no key.
+            env={name: value for name, value in environment().items() if not _is_key(name)},
         )
         self.ask("open", _STARTING, settings=dict(settings), grades=grader is not None)
 

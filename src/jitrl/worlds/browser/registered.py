@@ -1,7 +1,9 @@
 """Any other task that is registered with BrowserGym: `make("assistantbench.validation.3")`.
 
 The package that registers it is named by the word before the first dot and is imported in the
-process of the browser; the task's own `validate` is asked after each step, as BrowserGym does.
+process of the browser; the task's own `validate` is asked after each step, as BrowserGym does, and
+nothing else watches where the agent goes. A package whose `validate` asks a language model is
+refused: the calls would be counted nowhere, and nobody has named the model.
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ _OURS = {
     "openended": "web:ADDRESS",
     "webarena": "webarena:NUMBER",
     "webarenalite": "webarena-lite:NUMBER",
+    "webarena_verified": "webarena-verified:NUMBER",
 }
 """Package -> the world that plays its tasks here, and judges them as they have to be."""
+_ASKING = ("visualwebarena", "safearena", "timewarp")
+"""Packages whose `validate` asks a language model of its own choice, some after each step."""
 _NAME = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -38,7 +43,8 @@ def make(which: str, **options: Any) -> BrowserWorld:
     options  those of `jitrl.worlds.browser.world.Options`
 
     Raises MissingExtra where the package of a task is not installed, InvalidValue for a name or an
-    option that cannot be, WorldError without a Chromium. An unknown task shows at the first reset.
+    option that cannot be or a package that asks a language model by itself, WorldError without a
+    Chromium. An unknown task shows at the first reset.
     """
     _, browsers = chosen(options)
     return BrowserWorld("browsergym", which, benchmark(which), __name__, {}, browsers)
@@ -67,6 +73,9 @@ class Registered:
         for package in packages:
             if package in _OURS:
                 raise InvalidValue("task", which, f"must be named as {_OURS[package]}")
+            if package in _ASKING:
+                rule = f"cannot be played: browsergym-{package} asks a language model for verdicts"
+                raise InvalidValue("task", which, f"{rule}, and no --grader can be named for it")
         lacking = [f"browsergym-{package}" for package in packages if not _found(package)]
         needs("browsergym-core", beside={name: f"pip install {name}" for name in lacking})
         self.tasks = tuple(Task(f"browsergym:{name}") for name in names)

@@ -6,12 +6,14 @@ attempt, without opening it, so that a login that has expired is noticed and mad
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -121,7 +123,7 @@ class Logins:
     """Logins of a benchmark's sites, and the folder where what browsers hold is kept.
 
     A file there holds cookies of users: nobody but its owner may read it. Any number of processes
-    may share the folder.
+    may share the folder: one of them logs in at a site, the others wait, and use that login too.
 
     patience  seconds to wait until a site knows the user who has logged in
     """
@@ -158,19 +160,23 @@ class Logins:
         Returns the sites where that was needed. Raises WorldError where it does not work.
         """
         wanted = self.sites(sites)
-        missing = [site for site in wanted if not inside(context, *self._at(site))]
-        for site in missing:
-            log_in(context, site, *self._at(site), self._patience)
-        if missing:
+        if not self._missing(context, wanted):
+            return ()
+        with self._alone(wanted):
+            for site in self._missing(context, wanted):
+                self._adopt(context, site)
+            missing = self._missing(context, wanted)
+            for site in missing:
+                log_in(context, site, *self._at(site), self._patience)
             # One login may have put an end to another: sites on one host share their cookies.
-            for site in wanted:
-                if not inside(context, *self._at(site)):
-                    raise WorldError(
-                        f"the login at {site} is lost when logging in at {', '.join(missing)}: "
-                        "give each site a host name of its own"
-                    )
-            self._keep(context, wanted)
-        return tuple(missing)
+            for site in self._missing(context, wanted) if missing else ():
+                raise WorldError(
+                    f"the login at {site} is lost when logging in at {', '.join(missing)}: "
+                    "give each site a host name of its own"
+                )
+            for kept in {wanted, *((site,) for site in missing)}:
+                self._keep(context, kept)
+        return missing
 
     def path(self, sites: Iterable[str]) -> Path:
         """Return the file that keeps the logins of some sites."""
@@ -184,18 +190,51 @@ class Logins:
             raise WorldError(f"no account at {site}: set {variable(site)}_USERNAME and _PASSWORD")
         return self._addresses[site], self._logins[site], self._accounts[site]
 
+    def _missing(self, context: BrowserContext, sites: Iterable[str]) -> tuple[str, ...]:
+        return tuple(site for site in sites if not inside(context, *self._at(site)))
+
+    def _adopt(self, context: BrowserContext, site: str) -> None:
+        """Give a context the cookies of the last login at a site, whoever made it."""
+        host = urlsplit(self._addresses[site]).hostname or ""
+        kept = (self.state([site]) or {}).get("cookies", [])
+        context.add_cookies([cookie for cookie in kept if _reaches(cookie["domain"], host)])
+
+    @contextmanager
+    def _alone(self, sites: Iterable[str]) -> Iterator[None]:
+        """Be the only process that logs in at some sites; the locks end with whoever holds them."""
+        with ExitStack() as stack:
+            for site in sites:  # in alphabetical order: nobody waits for somebody who waits
+                with self._kept():
+                    lock = os.open(
+                        self.path([site]).with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600
+                    )
+                    stack.callback(os.close, lock)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _keep(self, context: BrowserContext, sites: Iterable[str]) -> None:
         path = self.path(sites)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._kept():
             # mkstemp's files are their owner's alone; the name changes when it is whole.
             handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".json")
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(context.storage_state(), file)
             Path(name).replace(path)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Make the folder; say in one line why something cannot be kept there."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            yield
         except OSError as error:
             why = error.strerror or error
             raise WorldError(f"logins cannot be kept in {str(self._folder)!r}: {why}") from error
+
+
+def _reaches(domain: str, host: str) -> bool:
+    """Say whether a cookie of a domain is sent to a host."""
+    return f".{host}".endswith(f".{domain.lstrip('.')}")
 
 
 def _place(url: str) -> tuple[str, str]:
