@@ -60,12 +60,20 @@ def _panel(axes: Axes, world: str, entries: list[Entry], arms: tuple[str, ...]) 
         over = window(scores.shape[2])
         curve = smoothed(np.nanmean(scores, axis=(0, 1)), over)
         counted = np.flatnonzero(whole) + 1
-        axes.plot(counted, curve, color=colour, ls=style, lw=1.8, label=entry.arm)
+        axes.plot(
+            counted,
+            curve,
+            color=colour,
+            ls=style,
+            lw=1.8,
+            label=entry.arm,
+            zorder=3 if place == 0 else 2,
+        )
         at = np.unique(np.linspace(0, scores.shape[2] - 1, _POINTS).astype(int))
-        ends = [mean([smoothed(scores, over)[:, :, place]]) for place in at]
-        if all(one.known for one in ends):
-            low, high = ([getattr(one, end) for one in ends] for end in ("low", "high"))
-            axes.fill_between(counted[at], low, high, color=colour, alpha=0.12, linewidth=0)
+        smooth = smoothed(scores, over)
+        ends = [mean([smooth[:, :, place]], entry.within) for place in at]
+        low, high = ([getattr(one, end) for one in ends] for end in ("low", "high"))  # nan: no band
+        axes.fill_between(counted[at], low, high, color=colour, alpha=0.12, linewidth=0)
     suite = entries[0].suite
     axes.set_xlabel("attempt" if suite else "episode")
     axes.set_ylabel("success" if suite else "score")

@@ -43,6 +43,11 @@ class Entry:
         return [played for run in self.runs.values() for played in run.episodes]
 
     @property
+    def within(self) -> tuple[float, float] | None:
+        """(lowest, highest) score that an attempt can have; None for a game: it may go below 0."""
+        return (0.0, 1.0) if self.suite else None
+
+    @property
     def cost(self) -> Total:
         """What the model calls used."""
         return sum(map(total, self.runs.values()), Total())

@@ -37,7 +37,7 @@ def scores(study: Study) -> Table:
     rows = []
     for stage in study.stages():
         for entry in study.of_world(stage.label):
-            found, last = (mean([part(entry.scores)]) for part in (average, final))
+            found, last = (mean([part(entry.scores)], entry.within) for part in (average, final))
             area = "?" if math.isnan(entry.best) else f"{found.mean / entry.best:.3f}"
             figure = paper.get(entry.world, {}).get(entry.arm)
             rows.append(

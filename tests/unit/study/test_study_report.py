@@ -120,6 +120,15 @@ def played_by(run: Run) -> Run:
     return replace(run, manifest=replace(run.manifest, configuration=configuration))
 
 
+def test_no_share_of_successes_is_told_to_lie_outside_of_what_a_share_can_be(study: Study) -> None:
+    rows = [row for row in tables.scores(study).rows if row[0] == "locks"]
+    assert len(rows) == 3
+    for row in rows:
+        for cell in row[4:6]:
+            low, high = map(float, cell.split("[")[1].rstrip("]").split(","))
+            assert 0 <= low <= high <= 1
+
+
 def test_the_papers_figure_stands_beside_ours(study: Study) -> None:
     table = tables.scores(study)
     assert table.columns[-1] == "paper"
