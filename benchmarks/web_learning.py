@@ -1,11 +1,9 @@
 """What a memory is worth on web pages, without a language model: with and without, paired seeds.
 
-    python benchmarks/web_learning.py miniwob --seeds 5
     python benchmarks/web_learning.py pocket --seeds 3
 
-miniwob   ten tasks of MiniWoB++, each attempted in a row with ever new parameters
-pocket    two tasks of each of eight templates of the pocket web, in passes; then another task of
-          each, never seen before: one attempt, five times, with what was learned and without
+Two tasks of each of eight templates of the pocket web, in passes; then another task of each, never
+seen before: one attempt, five times, with what was learned and without.
 
 Run folders are kept under --out; a run that was cut short is continued. Ends with the reports;
 outcomes.csv beside them says of each attempt at a task whether it succeeded (1), failed (0), or did
@@ -29,11 +27,6 @@ from jitrl.bench.statistics import interval
 from jitrl.bench.suites import outcomes
 from jitrl.cli import app
 
-MINIWOB = (
-    *("login-user", "enter-password", "click-button", "click-tab-2", "choose-list"),
-    *("click-checkboxes", "enter-text", "search-engine", "navigate-tree", "use-autocomplete"),
-)
-"""Of one step and of several; with fields, lists, tabs, boxes and trees; chosen before any run."""
 REPEATS = 5
 TEMPLATES = {
     0: (0, 6, 1),  # what the shop says of a product
@@ -76,13 +69,6 @@ def report(jobs: Sequence[Job], out: Path) -> None:
             what = run.configuration
             lines.append(f"{what.agent},{what.seed},{task.name},{signs}")
     (out / "outcomes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def miniwob(seeds: int, workers: int, out: Path) -> None:
-    """Play ten tasks."""
-    jobs = arms(f"miniwob:{','.join(MINIWOB)}", seeds, out, attempts=20, steps=10)
-    play_all(jobs, workers=workers)
-    report(jobs, out / "report")
 
 
 def pocket(seeds: int, workers: int, out: Path) -> None:
@@ -162,13 +148,12 @@ def _first_attempts(seed: int, out: Path) -> list[Job]:
 def main() -> None:
     """Play what is missing, then report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=["miniwob", "pocket"])
+    parser.add_argument("study", choices=["pocket"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/web-learning"))
     given = parser.parse_args()
-    play = {"miniwob": miniwob, "pocket": pocket}[given.study]
-    play(given.seeds, given.workers, given.out / given.study)
+    pocket(given.seeds, given.workers, given.out / given.study)
 
 
 if __name__ == "__main__":

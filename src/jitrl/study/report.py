@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import shlex
 from dataclasses import dataclass
 from html import escape
@@ -21,7 +22,10 @@ from jitrl.study.play import PLAN
 from jitrl.study.results import Study
 from jitrl.study.tables import Compared
 
-FILES = ("curves.png", "report.html", "report.md", "differences.csv", "attempts.csv")
+FILES = (
+    *("curves.png", "report.html", "report.md"),
+    *("differences.csv", "scores.csv", "attempts.csv"),
+)
 NOTE = (
     "Average: of all attempts, over seeds and tasks. Final: the last attempt at a task; of a game "
     "the mean of its last ten episodes. Area: the average as a share of the highest score. In "
@@ -69,6 +73,7 @@ def write(found: Findings, folder: Path) -> list[Path]:
         "report.html": page(found).encode(),
         "report.md": markdown(found).encode(),
         "differences.csv": differences(found).encode(),
+        "scores.csv": scores(found.study).encode(),
         "attempts.csv": attempts(found.study).encode(),
     }
     return write_all(folder, contents)
@@ -125,6 +130,24 @@ def differences(found: Findings) -> str:
         p = [repr(float(one.average.p)), repr(float(one.average.adjusted))]
         first = [one.world, one.arm, found.study.plan.baseline, one.average.estimate.n]
         out.writerow([*first, *numbers, *p, one.average.verdict])
+    return text.getvalue()
+
+
+def scores(study: Study) -> str:
+    """Return a row for each run and task, as CSV: the scores of its attempts, in their order.
+
+    "-" for an attempt that was not played.
+    """
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(("world", "arm", "seed", "task", "scores"))
+    for entry in study.entries.values():
+        for seed, run in entry.runs.items():
+            of_seed = entry.scores[study.plan.seeds.index(seed)]
+            tasks = [task.name for task in run.manifest.tasks] or [run.configuration.world]
+            for task, found in zip(tasks, of_seed.tolist(), strict=True):
+                told = " ".join("-" if math.isnan(score) else f"{score:.12g}" for score in found)
+                out.writerow((entry.world, entry.arm, seed, task, told))
     return text.getvalue()
 
 

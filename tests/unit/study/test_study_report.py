@@ -82,6 +82,16 @@ def test_every_figure_follows_from_the_attempts_that_are_told(study: Study) -> N
         assert np.nanmean(entry.scores) == pytest.approx(np.mean(scores))
 
 
+def test_the_scores_of_each_run_and_task_stand_in_a_row(study: Study) -> None:
+    told = rows(report.scores(study))
+    assert len(told) == 3 * 3 * (1 + 3 + 1 + 1 + 1)
+    for entry in study.entries.values():
+        of_entry = [row for row in told if (row["world"], row["arm"]) == (entry.world, entry.arm)]
+        numbers = [list(map(float, row["scores"].split())) for row in of_entry]
+        assert numbers == entry.scores.reshape(-1, entry.scores.shape[2]).tolist()
+    assert {row["task"] for row in told if row["world"] == "again"} == {"corridor:4"}
+
+
 def test_null_is_identical_to_static_and_has_no_interval(study: Study) -> None:
     found = {(one.world, one.arm): one for one in tables.compared(study)}
     for world in ("corridor:4", "locks", "again", "all worlds"):
