@@ -63,13 +63,15 @@ def test_a_game_is_played_by_a_local_model_that_remembers_what_another_did(
 ) -> None:
     monkeypatch.chdir(place)
     monkeypatch.setenv("JITRL_CACHE", str(place / "games"))
-    words = ["--model", "transformers/tiny", "--scores", scores, "--window", str(WINDOW)]
+    named = "transformers/tiny,dtype=float64,batch=4"
+    words = ["--model", named, "--scores", scores, "--window", str(WINDOW)]
     lengths = ["--episodes", "2", "--steps", str(STEPS), "--out", scores]
     code = jitrl(monkeypatch, *words, *lengths)
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
     assert "finished 2/2" in out
     run = read(place / scores)
+    assert run.configuration.model == named
     assert [episode.steps for episode in run.episodes] == [STEPS, STEPS]
     steps = find(run, {(number, t) for number in (0, 1) for t in range(STEPS)})
     for step in steps.values():

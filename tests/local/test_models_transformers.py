@@ -332,6 +332,34 @@ def test_a_saved_model_is_opened_by_name(tmp_path, capsys, device):
     assert capsys.readouterr().err == ""
 
 
+def test_settings_in_its_name_are_those_that_it_is_opened_with(tmp_path, device):
+    save(words_model().model, words_tokenizer(), tmp_path)
+    name = f"transformers/{tmp_path},device={device},dtype=float32,batch=2,end=go"
+    model = make(name, dtype="float64", lead="?")
+    assert (model.name, model.batch, model.lead) == (name, 2, "?")
+    assert (model.model.device.type, model.model.dtype) == (device, torch.float32)
+    assert model.end == WORDS.index("go")
+    assert make(f"transformers/{tmp_path}").model.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (",device=cuda:99", "cannot hold the model"),
+        (",dtype=int8", "must be one of torch's"),
+        (",batch=0", "batch must be"),
+        (",batch=few", "must be a whole number"),
+        (",temperature=1", "may be, once each: device, dtype, end, threads, batch"),
+        (",batch=2,batch=3", "may be, once each"),
+    ],
+)
+def test_a_wrong_setting_in_its_name_is_refused_in_one_line(tmp_path, told, why):
+    save(words_model().model, words_tokenizer(), tmp_path)
+    with pytest.raises(InvalidValue, match=why) as caught:
+        make(f"transformers/{tmp_path}{told}")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "graphics card"])
 def test_a_device_that_is_not_here_is_refused_in_one_line(tmp_path, device):
     save(words_model().model, words_tokenizer(), tmp_path)

@@ -124,7 +124,10 @@ Visible = Annotated[bool, _suite("Show the browser.", "--visible")]
 # Language models.
 Model = Annotated[
     str | None,
-    _model("The acting model: BACKEND/NAME, such as openai/gpt-4.1-mini or vllm/NAME."),
+    _model(
+        "The acting model: BACKEND/NAME, such as openai/gpt-4.1-mini, vllm/NAME or "
+        "transformers/FOLDER,device=cuda,dtype=bfloat16."
+    ),
 ]
 BaseUrl = Annotated[str | None, _model("Where it is served, if not where usual.")]
 Scores = Annotated[

@@ -1,5 +1,6 @@
 """A local language model through transformers: `make("transformers/FOLDER")`.
 
+Settings may follow in the name: "transformers/FOLDER,device=cuda,dtype=bfloat16".
 torch and transformers are an optional extra, imported only when a model is opened.
 """
 
@@ -29,7 +30,7 @@ from jitrl.models import (
     Token,
     Usage,
 )
-from jitrl.models.libraries import inference, libraries, one_line, placed, without_bars
+from jitrl.models.libraries import inference, libraries, placed, read, settings
 from jitrl.models.logits import base_logprobs, draw
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def make(
 ) -> TransformersModel:
     """Open the model in the folder `which`, or of that name among those downloaded earlier.
 
+    which    may end in settings, of `settings`, which then come before the arguments
     device   as torch names it: "cpu", "cuda", "cuda:1"
     dtype    as torch names it: "float32", "bfloat16", "float64"; "auto": as it is stored
     threads  of torch, in the whole process; None leaves them
@@ -67,25 +69,17 @@ def make(
     for name, value in options.items():
         known = "device, dtype, threads, end, lead, batch"
         raise InvalidValue(name, value, f"is no option of a transformers model ({known})")
-    torch, transformers = libraries()
-    if dtype != "auto" and not getattr(getattr(torch, dtype, None), "is_floating_point", False):
-        raise InvalidValue("dtype", dtype, "must be one of torch's, such as float32, or auto")
-    if threads is not None:
-        torch.set_num_threads(count("threads", threads, least=1))
-    try:
-        with without_bars():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(which, local_files_only=True)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                which, local_files_only=True, use_safetensors=True, dtype=dtype
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = "" if isinstance(error, OSError) else f" ({one_line(error)})"
-        raise RequestRejected(
-            f"transformers cannot open {which!r}: give the folder of a causal language model with "
-            f"its tokenizer, in safetensors{reason}"
-        ) from error
-    model, name = placed(model, device), f"transformers/{which}"
-    return TransformersModel(model, tokenizer, name=name, end=end, lead=lead, batch=batch)
+    folder, told = settings(which)
+    if told:
+        given = {"device": device, "dtype": dtype, "threads": threads, "end": end, "lead": lead}
+        model = make(folder, **given | {"batch": batch} | told)
+        model.name = f"transformers/{which}"
+        return model
+    loaded, tokenizer = read(which, dtype, threads)
+    name = f"transformers/{which}"
+    return TransformersModel(
+        placed(loaded, device), tokenizer, name=name, end=end, lead=lead, batch=batch
+    )
 
 
 @dataclass(frozen=True, slots=True)
