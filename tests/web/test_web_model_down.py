@@ -1,4 +1,4 @@
-"""A model that stops answering in the midst of a suite: the run stops, and goes on as if it had not."""
+"""A model that stops answering in mid-suite: the run stops, and goes on as if it had not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch and transformers, imported when they are needed and not before: what is opened, and where."""
+"""torch and transformers, imported when they are needed and not before: opening, and where."""
 
 from __future__ import annotations
 
