@@ -22,6 +22,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +63,32 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Place:
+    """A run's place in a study, and its folder, relative to the study's."""
+
+    world: str
+    arm: str
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Cell(Place):
     """One run of a study.
 
     after  folder of the cell that must be finished before, relative to the study's; None: none
     """
 
-    world: str
-    arm: str
-    seed: int
     configuration: Configuration
-    folder: Path
     after: Path | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A study as it is planned.
+class Outline:
+    """What a plan tells of a study, without a look at its worlds: enough to read what was played.
 
     worlds, arms  labels, in their order; the first arm is what the others are compared with
+    places        of its runs, in the order of worlds, arms, seeds
     paper         label of the world -> label of the arm -> the figure of the paper, if it has one
     text          the file, to the byte
     """
@@ -89,7 +97,7 @@ class Plan:
     worlds: tuple[Stage, ...]
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
+    places: tuple[Place, ...]
     paper: Mapping[str, Mapping[str, float]]
     text: str
 
@@ -99,15 +107,55 @@ class Plan:
         return self.arms[0]
 
 
+@dataclass(frozen=True)
+class Plan(Outline):
+    """A study as it is planned: its outline, and the runs."""
+
+    cells: tuple[Cell, ...]
+
+
 def read(path: Path, games: Path | None = None) -> Plan:
     """Return the plan in a file; raises InvalidValue for one that cannot be."""
+    return parse(text_of(path), str(path), games)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a plan's file; raises InvalidValue where it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidValue(
             "plan", str(path), f"cannot be read ({error}): name a TOML file"
         ) from error
-    return parse(text, str(path), games)
+
+
+def outline(text: str, name: str = "plan") -> Outline:
+    """Return what a TOML text tells of a study; `name` is that of the file, for what is raised.
+
+    Raises InvalidValue or BadPlan, naming the table that is wrong.
+    """
+    told = _told(text, name)
+    worlds, arms = told["world"], told["arm"]
+    stages, labels = _stages(worlds, name), _labels(arms, "agent", f"{name}: arms")
+    for label, arm in zip(labels, arms, strict=True):
+        _check_only(label, arm.get("only", []), [stage.label for stage in stages])
+    seeds = _seeds(told.get("seeds", 1), name)
+    places = [
+        Place(stage.label, label, seed, _folder(stage.label, label, seed))
+        for stage in stages
+        for label, arm in zip(labels, arms, strict=True)
+        if stage.label in arm.get("only", [stage.label])
+        for seed in seeds
+    ]
+    return Outline(
+        _text(told.get("title", Path(name).stem), "title"),
+        stages,
+        labels,
+        seeds,
+        tuple(places),
+        _paper(told.get("paper", {}), [s.label for s in stages], labels),
+        text,
+    )
 
 
 def parse(text: str, name: str = "plan", games: Path | None = None) -> Plan:
@@ -118,47 +166,41 @@ def parse(text: str, name: str = "plan", games: Path | None = None) -> Plan:
 
     Raises InvalidValue or BadPlan, naming the table that is wrong.
     """
+    found, told = outline(text, name), _told(text, name)
+    shared = {key: value for key, value in told.items() if key in _FREE}
+    worlds = {
+        stage.label: (stage, world)
+        for stage, world in zip(found.worlds, told["world"], strict=True)
+    }
+    arms = dict(zip(found.arms, told["arm"], strict=True))
+    cells = [
+        cell
+        for (label, arm), places in groupby(found.places, lambda place: (place.world, place.arm))
+        for cell in _cells(*worlds[label], arms[arm], shared, list(places), games)
+    ]
+    given = {field.name: getattr(found, field.name) for field in fields(found)}
+    return Plan(**given, cells=_chained(cells, name))
+
+
+def _told(text: str, name: str) -> dict[str, Any]:
+    """Return the tables of a plan, whose words are known."""
     try:
         told = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidValue("plan", name, f"is no TOML: {error}") from error
     _known(told, _PLAN, name)
-    worlds, arms = (_tables(told, kind, name) for kind in ("world", "arm"))
-    for number, world in enumerate(worlds, 1):
-        _known(world, _WORLD, f"{name}, world {number}")
-    for number, arm in enumerate(arms, 1):
-        _known(arm, _ARM, f"{name}, arm {number}")
-    stages = _stages(worlds, name)
-    labels = _labels(arms, "agent", f"{name}: arms")
-    for label, arm in zip(labels, arms, strict=True):
-        _check_only(label, arm.get("only", []), [stage.label for stage in stages])
-    seeds = _seeds(told.get("seeds", 1), name)
-    shared = {key: value for key, value in told.items() if key in _FREE}
-    cells = [
-        cell
-        for stage, world in zip(stages, worlds, strict=True)
-        for label, arm in zip(labels, arms, strict=True)
-        if stage.label in arm.get("only", [stage.label])
-        for cell in _cells(stage, world, label, arm, shared, seeds, games)
-    ]
-    return Plan(
-        _text(told.get("title", Path(name).stem), "title"),
-        stages,
-        labels,
-        seeds,
-        _chained(cells, name),
-        _paper(told.get("paper", {}), [s.label for s in stages], labels),
-        text,
-    )
+    for kind, words in (("world", _WORLD), ("arm", _ARM)):
+        for number, table in enumerate(_tables(told, kind, name), 1):
+            _known(table, words, f"{name}, {kind} {number}")
+    return told
 
 
 def _cells(
     stage: Stage,
     world: Mapping[str, Any],
-    label: str,
     arm: Mapping[str, Any],
     shared: Mapping[str, Any],
-    seeds: Sequence[int],
+    places: Sequence[Place],
     games: Path | None,
 ) -> list[Cell]:
     """Return the cells of one world and one arm, in the order of seeds."""
@@ -175,17 +217,17 @@ def _cells(
     try:
         plain = usual(world["name"], **given)
     except JitrlError as error:
-        raise BadPlan(f"{stage.label}, {label}: {error}") from error
+        raise BadPlan(f"{stage.label}, {places[0].arm}: {error}") from error
     carries = plain.stores or plain.arm.carrier is not None
     result = []
-    for seed in seeds:
-        folder = Path("runs", _name(stage.label), f"{_name(label)}-{seed}")
+    for place in places:
         after = None
-        configuration = replace(plain, seed=seed)
+        configuration = replace(plain, seed=place.seed)
         if stage.start is not None and carries:
-            after = Path("runs", _name(stage.start), folder.name)
+            after = _folder(stage.start, place.arm, place.seed)
             configuration = replace(configuration, start=str(after), frozen=frozen)
-        result.append(Cell(stage.label, label, seed, configuration, folder, after))
+        told = (place.world, place.arm, place.seed, place.folder)
+        result.append(Cell(*told, configuration, after))
     return result
 
 
@@ -294,6 +336,11 @@ def _text(value: object, name: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidValue(name, value, "must be a text, and not empty")
     return value
+
+
+def _folder(world: str, arm: str, seed: int) -> Path:
+    """Return the folder of a run, relative to the study's."""
+    return Path("runs", _name(world), f"{_name(arm)}-{seed}")
 
 
 def _name(label: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from jitrl.agents.player import Played
 from jitrl.bench.configuration import Configuration
 from jitrl.bench.files import locked, replace_file, writing
-from jitrl.bench.folder import MANIFEST, PLACES, Run, read
+from jitrl.bench.folder import MANIFEST, PLACES, read
 from jitrl.bench.jobs import Event, Failed, Job, Pool
 from jitrl.bench.language import Access, Served, called
 from jitrl.bench.plan import plan as episodes_of
@@ -212,13 +212,6 @@ def is_finished(cell: Cell, out: Path) -> bool:
     if any(held[name] != wanted[name] for name in wanted if name not in (*PLACES, *_LENGTHS)):
         return False
     return not planned.left({played.number for played in run.episodes})
-
-
-def runs(plan: Plan, out: Path) -> Iterator[tuple[Cell, Run]]:
-    """Iterate over the cells that have been begun, with what was played."""
-    for cell in plan.cells:
-        if (out / cell.folder / MANIFEST).exists():
-            yield cell, read(out / cell.folder)
 
 
 def known_spent(path: Path) -> Total:

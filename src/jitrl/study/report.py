@@ -193,7 +193,7 @@ def _subtitle(study: Study) -> str:
         for run in entry.runs.values()
     }
     return (
-        f"{begun} of {len(plan.cells)} runs: {len(plan.worlds)} worlds, {len(plan.arms)} arms, "
+        f"{begun} of {len(plan.places)} runs: {len(plan.worlds)} worlds, {len(plan.arms)} arms, "
         f"seeds {', '.join(map(str, plan.seeds))}; {', '.join(sorted(versions))}"
     )
 

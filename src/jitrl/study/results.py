@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from jitrl.agents.player import Played
-from jitrl.bench.folder import Run
+from jitrl.bench.folder import MANIFEST, Run, read
 from jitrl.bench.usage import total
 from jitrl.errors import BadRun
 from jitrl.models.ledger import Total
-from jitrl.study.plan import Plan, Stage, read
-from jitrl.study.play import PLAN, runs
+from jitrl.study.plan import Outline, Stage, outline, text_of
+from jitrl.study.play import PLAN
 from jitrl.update import Floats
 
 
@@ -60,9 +60,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: its plan, where it lies, and what was played of each world and arm."""
+    """A study: its outline, where it lies, and what was played of each world and arm."""
 
-    plan: Plan
+    plan: Outline
     path: Path
     entries: dict[tuple[str, str], Entry]
 
@@ -80,11 +80,13 @@ def load(path: Path) -> Study:
     """Return the study in a folder. Raises BadRun where there is none, or nothing was played."""
     if not (path / PLAN).is_file():
         raise BadRun(f"{str(path)!r} is no study: it has no {PLAN}")
-    plan = read(path / PLAN)
+    plan = outline(text_of(path / PLAN), str(path / PLAN))
     found: dict[tuple[str, str], dict[int, Run]] = {}
-    for cell, run in runs(plan, path):
-        if run.episodes:
-            found.setdefault((cell.world, cell.arm), {})[cell.seed] = run
+    for place in plan.places:
+        if not (path / place.folder / MANIFEST).exists():
+            continue
+        if (run := read(path / place.folder)).episodes:
+            found.setdefault((place.world, place.arm), {})[place.seed] = run
     if not found:
         raise BadRun(f"no episode of {str(path)!r} is finished yet: play it with jitrl bench")
     return Study(

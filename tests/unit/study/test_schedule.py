@@ -15,9 +15,9 @@ WHAT = Configuration("textworld:1")
 def cells(parents: list[int | None]) -> list[Cell]:
     """A cell for each place, that stands on an earlier one or on none."""
     return [
-        Cell("w", "a", 0, WHAT, Path(str(i)), None if parent is None else Path(str(parent % i)))
+        Cell("w", "a", 0, Path(str(i)), WHAT, None if parent is None else Path(str(parent % i)))
         if i
-        else Cell("w", "a", 0, WHAT, Path("0"))
+        else Cell("w", "a", 0, Path("0"), WHAT)
         for i, parent in enumerate(parents)
     ]
 
