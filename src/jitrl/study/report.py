@@ -109,9 +109,12 @@ def markdown(found: Findings) -> str:
 
 
 def commands(study: Study) -> list[str]:
-    """Return the commands that play the study again, and report on it."""
+    """Return the commands that go on with the study, and report on it, beside its folder.
+
+    Where models and story files are, and how many run at once, is the machine's own matter.
+    """
     out = study.path.name
-    plan = shlex.join(["jitrl", "bench", PLAN, "--out", out])
+    plan = shlex.join(["jitrl", "bench", f"{out}/{PLAN}", "--out", out])
     return [plan, shlex.join(["jitrl", "report", out])]
 
 
@@ -152,7 +155,7 @@ def scores(study: Study) -> str:
 
 
 def attempts(study: Study) -> str:
-    """Return a row for each finished episode, as CSV: what every figure is computed from."""
+    """Return a row for each finished episode, as CSV: what scores, KL and changes come from."""
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     out.writerow(

@@ -193,7 +193,7 @@ def _learned(study: Study, stage: Stage, arm: str) -> str:
 
 def _between(study: Study, key: str, take: Part) -> Table:
     """Return how each arm did in a world minus how it did in the one that it points at."""
-    rows = []
+    places, found = [], []
     for stage in study.stages():
         other = getattr(stage, key)
         for entry in study.of_world(stage.label) if other is not None else []:
@@ -206,14 +206,11 @@ def _between(study: Study, key: str, take: Part) -> Table:
                 ours, theirs = (one.mean(axis=1, keepdims=True) for one in (ours, theirs))
             if ours.shape != theirs.shape:
                 continue
-            found = difference([ours], [theirs])
-            rows.append(
-                (
-                    *(stage.label, entry.arm),
-                    _signed(found),
-                    _way(found),
-                )
-            )
+            places.append((stage.label, entry.arm))
+            found.append(difference([ours], [theirs]))
+    rows = [
+        (*place, _signed(one), _way(one)) for place, one in zip(places, holm(found), strict=True)
+    ]
     return Table(("world", "arm", "difference", "what it shows"), rows)
 
 

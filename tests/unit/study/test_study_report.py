@@ -44,6 +44,10 @@ name = "corridor:5"
 start = "corridor:4"
 frozen = true
 [[world]]
+name = "corridor:4"
+label = "otherwise"
+reorders = "corridor:4"
+[[world]]
 name = "corridor:3"
 start = "corridor:4"
 [[arm]]
@@ -73,7 +77,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_every_figure_follows_from_the_attempts_that_are_told(study: Study) -> None:
     told = rows(report.attempts(study))
-    assert len(told) == 3 * 3 * (12 + 9 + 12 + 12 + 12)
+    assert len(told) == 3 * 3 * (12 + 9 + 12 + 12 + 12 + 12)
     for entry in study.entries.values():
         ours = [
             float(row["score"])
@@ -86,7 +90,7 @@ def test_every_figure_follows_from_the_attempts_that_are_told(study: Study) -> N
 
 def test_the_scores_of_each_run_and_task_stand_in_a_row(study: Study) -> None:
     told = rows(report.scores(study))
-    assert len(told) == 3 * 3 * (1 + 3 + 1 + 1 + 1)
+    assert len(told) == 3 * 3 * (1 + 3 + 1 + 1 + 1 + 1)
     for entry in study.entries.values():
         of_entry = [row for row in told if (row["world"], row["arm"]) == (entry.world, entry.arm)]
         numbers = [list(map(float, row["scores"].split())) for row in of_entry]
@@ -112,6 +116,33 @@ def test_forgetting_and_held_out_worlds_are_told_apart(study: Study) -> None:
         assert [row[:3] for row in table.rows] == [
             (world, arm, "corridor:4") for arm in ("jitrl", "null")
         ]
+
+
+def test_the_order_is_paired_by_seed_and_what_is_played_alike_is_identical(study: Study) -> None:
+    titles = dict(tables.views(study, tables.compared(study)))
+    (table,) = [table for told, table in titles.items() if told.startswith("Order")]
+    assert [row[:2] for row in table.rows] == [("otherwise", arm) for arm in study.plan.arms]
+    assert {row[2:] for row in table.rows} == {("0", "identical")}  # the same world, seeds, order
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"), [(0.03, "higher"), (0.307, "higher, but not after Holm's correction")]
+)
+def test_what_a_view_shows_is_corrected_for_all_of_its_rows(
+    study: Study, apart: float, said: str
+) -> None:
+    gaps = np.array([1.0, 1 + apart, 1 - apart])[:, None, None]  # 0.307: p is 0.03, of three rows
+    entries = {
+        (world, arm): replace(entry, scores=gaps * (world == "otherwise") * np.ones((1, 1, 12)))
+        for (world, arm), entry in study.entries.items()
+        if world in ("corridor:4", "otherwise")
+    }
+    (table,) = [
+        table
+        for told, table in tables.views(replace(study, entries=entries), [])
+        if told.startswith("Order")
+    ]
+    assert [row[-1] for row in table.rows] == [said] * 3
 
 
 def test_a_memory_of_another_model_is_told_with_its_model(study: Study) -> None:
