@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from jitrl.bench import tables
+from jitrl.bench.folder import Run
 from jitrl.bench.tables import Table
 
 
@@ -49,8 +51,15 @@ def picture(draw: Callable[[bool], bytes], alt: str) -> str:
     )
 
 
-def folded(label: str, text: str) -> str:
-    """Return a text that is shown when its label is clicked."""
+def versions(runs: Iterable[Run]) -> str:
+    """Return the versions that some runs were played with."""
+    found = {f"jitrl {run.manifest.versions.get('jitrl', '?')}" for run in runs}
+    return ", ".join(sorted(found))
+
+
+def folded(label: str, held: object) -> str:
+    """Return something as JSON, which is shown when its label is clicked."""
+    text = json.dumps(held, indent=2, ensure_ascii=False)
     return f"<details><summary>{escape(label)}</summary>\n<pre>{escape(text)}</pre></details>"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import shlex
@@ -201,9 +199,7 @@ def comma_separated(among: Sequence[Group]) -> str:
     """
     against = {id(found.group): found.mean for found in differences(among)}
     against |= {id(found.group): found.average for found in suites.differences(among)}
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(_CSV)
+    rows = []
     for group in among:
         what = group.configuration
         difference = _ends(against.get(id(group)))
@@ -222,7 +218,7 @@ def comma_separated(among: Sequence[Group]) -> str:
         else:
             numbers = (*_ends(group.mean()), *_ends(group.last()), group.best(), *difference)
             rest = [""] * 6
-        out.writerow(
+        rows.append(
             (
                 *(what.world, what.agent, what.preset, json.dumps(dict(what.overrides))),
                 json.dumps(what.acting | what.judging) if what.model or what.judge_model else "",
@@ -230,7 +226,7 @@ def comma_separated(among: Sequence[Group]) -> str:
                 *(*map(_full, numbers), *rest),
             )
         )
-    return text.getvalue()
+    return tables.comma_separated(_CSV, rows)
 
 
 def _ends(estimate: Estimate | None) -> tuple[float, float, float]:
@@ -261,9 +257,8 @@ def commands(runs: Sequence[Run]) -> list[str]:
 def _subtitle(among: Sequence[Group]) -> str:
     runs = [run for group in among for run in group.runs]
     steps = " or ".join(str(n) for n in sorted({run.configuration.steps for run in runs}))
-    versions = sorted({f"jitrl {run.manifest.versions.get('jitrl', '?')}" for run in runs})
     count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-    return f"{count}, at most {steps} steps an episode; {', '.join(versions)}"
+    return f"{count}, at most {steps} steps an episode; {pages.versions(runs)}"
 
 
 def _details(label: str, group: Group) -> str:
@@ -285,5 +280,4 @@ def _details(label: str, group: Group) -> str:
         "preset": first.preset,
         "versions": first.versions,
     }
-    text = json.dumps(held, indent=2, ensure_ascii=False)
-    return pages.folded(label, text)
+    return pages.folded(label, held)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Sequence
 
-from jitrl.bench import suites
+from jitrl.bench import suites, tables
 from jitrl.bench.folder import Run, judged
 from jitrl.bench.statistics import Group, labels, summary
 from jitrl.bench.suites import Results
@@ -166,9 +164,7 @@ def note(among: Sequence[Group]) -> str:
 
 def comma_separated(runs: Sequence[Run]) -> str:
     """Return one row per attempt, as CSV; without a verdict it has neither success nor score."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow((*_CSV, *_CSV_PLAYED))
+    rows = []
     for run in runs:
         what, plan = run.configuration, run.manifest.plan
         for played in sorted((*run.episodes, *run.unbegun), key=lambda played: played.number):
@@ -176,7 +172,7 @@ def comma_separated(runs: Sequence[Run]) -> str:
             task = plan.tasks[index]
             told = task.verdict and not played.unbegun
             verdict = ("", "") if not told else (int(played.success), repr(played.score))
-            out.writerow(
+            rows.append(
                 (
                     *(run.path, what.agent, what.preset, what.seed, task.name),
                     *(" ".join(task.sites), task.template, attempt, played.number),
@@ -184,7 +180,7 @@ def comma_separated(runs: Sequence[Run]) -> str:
                     played.seconds.get("total", ""),
                 )
             )
-    return text.getvalue()
+    return tables.comma_separated((*_CSV, *_CSV_PLAYED), rows)
 
 
 def _by(among: Sequence[Group], label: Callable[[Task], str]) -> Table:

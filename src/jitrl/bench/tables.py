@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -67,6 +69,15 @@ def html(table: Table) -> str:
 def _whole(cell: str) -> str:
     """Return a cell whose brackets do not break."""
     return _BRACKET.sub(lambda found: found[0].replace(" ", "\u00a0"), cell)
+
+
+def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of anything as CSV."""
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow(columns)
+    out.writerows(rows)
+    return text.getvalue()
 
 
 def markdown(table: Table) -> str:

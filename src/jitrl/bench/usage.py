@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from jitrl.bench.folder import CALLS, Run
@@ -17,17 +17,18 @@ def usage_rows(run: Run) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     Per step means per step of the finished episodes. Raises BadRun for a damaged file.
     """
     roles: dict[str, Total] = {}
-    for ledger in _ledgers(run):
+    ledgers = _ledgers(run)
+    for ledger in ledgers:
         for role, used in ledger.roles.items():
             roles[role] = roles.get(role, Total()) + used
     steps = sum(episode.steps for episode in run.episodes)
     rows = [_row(role, used, steps) for role, used in sorted(roles.items())]
-    return _COLUMNS, [*rows, _row("all", total(run), steps)]
+    return _COLUMNS, [*rows, _row("all", _total(ledgers), steps)]
 
 
 def total(run: Run) -> Total:
     """Return what all model calls of a run used, its parts' as well."""
-    return sum((ledger.total for ledger in _ledgers(run)), Total())
+    return _total(_ledgers(run))
 
 
 def spent(path: Path) -> Total:
@@ -35,9 +36,13 @@ def spent(path: Path) -> Total:
     return Ledger.read(path / CALLS).total if (path / CALLS).exists() else Total()
 
 
-def _ledgers(run: Run) -> Iterator[Ledger]:
+def _ledgers(run: Run) -> list[Ledger]:
     paths = (part.path / CALLS for part in run.folders)
-    return (Ledger.read(path) for path in paths if path.exists())
+    return [Ledger.read(path) for path in paths if path.exists()]
+
+
+def _total(ledgers: Iterable[Ledger]) -> Total:
+    return sum((ledger.total for ledger in ledgers), Total())
 
 
 def _row(name: str, found: Total, steps: int) -> tuple[str, ...]:

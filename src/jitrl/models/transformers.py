@@ -70,15 +70,14 @@ def make(
         known = "device, dtype, threads, end, lead, batch"
         raise InvalidValue(name, value, f"is no option of a transformers model ({known})")
     folder, told = settings(which)
-    if told:
-        given = {"device": device, "dtype": dtype, "threads": threads, "end": end, "lead": lead}
-        model = make(folder, **given | {"batch": batch} | told)
-        model.name = f"transformers/{which}"
-        return model
-    loaded, tokenizer = read(which, dtype, threads)
-    name = f"transformers/{which}"
+    model, tokenizer = read(folder, told.get("dtype", dtype), told.get("threads", threads))
     return TransformersModel(
-        placed(loaded, device), tokenizer, name=name, end=end, lead=lead, batch=batch
+        placed(model, told.get("device", device)),
+        tokenizer,
+        name=f"transformers/{which}",
+        end=told.get("end", end),
+        lead=lead,
+        batch=told.get("batch", batch),
     )
 
 

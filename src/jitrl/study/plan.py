@@ -134,7 +134,10 @@ def outline(text: str, name: str = "plan") -> Outline:
 
     Raises InvalidValue or BadPlan, naming the table that is wrong.
     """
-    told = _told(text, name)
+    return _outline(_told(text, name), text, name)
+
+
+def _outline(told: Mapping[str, Any], text: str, name: str) -> Outline:
     worlds, arms = told["world"], told["arm"]
     stages, labels = _stages(worlds, name), _labels(arms, "agent", f"{name}: arms")
     for label, arm in zip(labels, arms, strict=True):
@@ -166,7 +169,8 @@ def parse(text: str, name: str = "plan", games: Path | None = None) -> Plan:
 
     Raises InvalidValue or BadPlan, naming the table that is wrong.
     """
-    found, told = outline(text, name), _told(text, name)
+    told = _told(text, name)
+    found = _outline(told, text, name)
     shared = {key: value for key, value in told.items() if key in _FREE}
     worlds = {
         stage.label: (stage, world)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import shlex
 from dataclasses import dataclass
@@ -15,7 +12,6 @@ from jitrl.bench import page as pages
 from jitrl.bench import tables as writing_tables
 from jitrl.bench.files import write_all
 from jitrl.bench.tables import Table
-from jitrl.bench.usage import total
 from jitrl.study import tables
 from jitrl.study.figure import draw
 from jitrl.study.play import PLAN
@@ -120,10 +116,8 @@ def commands(study: Study) -> list[str]:
 
 def differences(found: Findings) -> str:
     """Return a row for each world and arm against the baseline, as CSV, numbers in full."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
     ends = [f"{name}{end}" for name in ("average", "final") for end in ("", "_low", "_high")]
-    out.writerow(["world", "arm", "baseline", "n", *ends, "p", "p_holm", "verdict"])
+    rows = []
     for one in found.compared:
         numbers = [
             repr(float(value))
@@ -132,8 +126,9 @@ def differences(found: Findings) -> str:
         ]
         p = [repr(float(one.average.p)), repr(float(one.average.adjusted))]
         first = [one.world, one.arm, found.study.plan.baseline, one.average.estimate.n]
-        out.writerow([*first, *numbers, *p, one.average.verdict])
-    return text.getvalue()
+        rows.append([*first, *numbers, *p, one.average.verdict])
+    columns = ["world", "arm", "baseline", "n", *ends, "p", "p_holm", "verdict"]
+    return writing_tables.comma_separated(columns, rows)
 
 
 def scores(study: Study) -> str:
@@ -141,34 +136,29 @@ def scores(study: Study) -> str:
 
     "-" for an attempt that was not played.
     """
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(("world", "arm", "seed", "task", "scores"))
+    rows = []
     for entry in study.entries.values():
         for seed, run in entry.runs.items():
             of_seed = entry.scores[study.plan.seeds.index(seed)]
             tasks = [task.name for task in run.manifest.tasks] or [run.configuration.world]
             for task, found in zip(tasks, of_seed.tolist(), strict=True):
                 told = " ".join("-" if math.isnan(score) else f"{score:.12g}" for score in found)
-                out.writerow((entry.world, entry.arm, seed, task, told))
-    return text.getvalue()
+                rows.append((entry.world, entry.arm, seed, task, told))
+    return writing_tables.comma_separated(("world", "arm", "seed", "task", "scores"), rows)
 
 
 def attempts(study: Study) -> str:
     """Return a row for each finished episode, as CSV: what scores, KL and changes come from."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow(
-        ("world", "arm", "seed", "episode", "task", "score", "steps", "kl", "changed", "seconds")
-    )
+    rows = []
     for entry in study.entries.values():
         for seed, run in entry.runs.items():
             for one in run.episodes:
                 numbers = (one.task, repr(float(one.score)), one.steps, repr(float(one.kl)))
                 seconds = one.seconds.get("total", "")
                 first = (entry.world, entry.arm, seed, one.number)
-                out.writerow((*first, *numbers, one.changed, seconds))
-    return text.getvalue()
+                rows.append((*first, *numbers, one.changed, seconds))
+    columns = ("world", "arm", "seed", "episode", "task", "score", "steps", "kl", "changed")
+    return writing_tables.comma_separated((*columns, "seconds"), rows)
 
 
 def _runs(study: Study) -> Table:
@@ -177,7 +167,7 @@ def _runs(study: Study) -> Table:
     for entry in study.entries.values():
         for seed, run in entry.runs.items():
             scores = [played.score for played in run.episodes]
-            dollars = total(run).known_dollars
+            dollars = entry.spent[seed].known_dollars
             rows.append(
                 (
                     str(run.path.relative_to(study.path)),
@@ -189,15 +179,10 @@ def _runs(study: Study) -> Table:
 
 
 def _subtitle(study: Study) -> str:
-    plan, begun = study.plan, sum(len(entry.runs) for entry in study.entries.values())
-    versions = {
-        f"jitrl {run.manifest.versions.get('jitrl', '?')}"
-        for entry in study.entries.values()
-        for run in entry.runs.values()
-    }
+    plan, runs = study.plan, [run for e in study.entries.values() for run in e.runs.values()]
     return (
-        f"{begun} of {len(plan.places)} runs: {len(plan.worlds)} worlds, {len(plan.arms)} arms, "
-        f"seeds {', '.join(map(str, plan.seeds))}; {', '.join(sorted(versions))}"
+        f"{len(runs)} of {len(plan.places)} runs: {len(plan.worlds)} worlds, "
+        f"{len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}; {pages.versions(runs)}"
     )
 
 
@@ -208,6 +193,5 @@ def _versions(study: Study) -> str:
         entry = study.of_world(stage.label)[0]
         first = next(iter(entry.runs.values())).manifest
         held = {"world": dict(first.world), "preset": first.preset, "versions": first.versions}
-        text = json.dumps(held, indent=2, ensure_ascii=False)
-        shown.append(pages.folded(f"{entry.world}, {entry.arm}", text))
+        shown.append(pages.folded(f"{entry.world}, {entry.arm}", held))
     return "\n".join(shown)

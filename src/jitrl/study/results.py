@@ -24,6 +24,7 @@ class Entry:
     """One world and one arm, over the seeds of the plan.
 
     runs    seed -> what was played, of those that have begun
+    spent   seed -> what its model calls used
     scores  of each attempt, shape (seeds, tasks, attempts): success (1 or 0) in a suite, the score
             of an episode in a game, which is one task; nan for what was not played
     best    the highest score possible; nan where nobody knows
@@ -33,6 +34,7 @@ class Entry:
     world: str
     arm: str
     runs: dict[int, Run]
+    spent: dict[int, Total]
     scores: Floats
     best: float
     suite: bool
@@ -50,12 +52,11 @@ class Entry:
     @property
     def cost(self) -> Total:
         """What the model calls used."""
-        return sum(map(total, self.runs.values()), Total())
+        return sum(self.spent.values(), Total())
 
     def dollars(self, seed: int) -> float:
         """Return what an episode of a seed cost on average, as far as prices are known."""
-        run = self.runs[seed]
-        return total(run).known_dollars / max(len(run.episodes), 1)
+        return self.spent[seed].known_dollars / max(len(self.runs[seed].episodes), 1)
 
 
 @dataclass(frozen=True)
@@ -112,4 +113,5 @@ def _entry(world: str, arm: str, seeds: Sequence[int], held: dict[int, Run]) -> 
         ):
             scores[row, task, attempt] = float(played.success) if suite else played.score
     best = 1.0 if suite else math.nan if first.max_score is None else first.max_score
-    return Entry(world, arm, held, scores, best, suite)
+    spent = {seed: total(run) for seed, run in held.items()}
+    return Entry(world, arm, held, spent, scores, best, suite)
